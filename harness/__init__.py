@@ -1,0 +1,1 @@
+"""Everything between the words of a command and a row in the database."""

@@ -1,0 +1,1 @@
+"""Numbered migrations of the database that holds the runs."""

@@ -1,0 +1,135 @@
+"""What a run says of itself: the messages from its process, and the result that becomes rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "Counts",
+    "Failure",
+    "Phase",
+    "PhaseName",
+    "Predictions",
+    "Progress",
+    "Provenance",
+    "Result",
+    "Score",
+    "Status",
+]
+
+Status = Literal["ok", "oom", "failed", "interrupted"]
+PhaseName = Literal["setup", "cache_fill", "train", "validate", "test", "save"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run is: shown, never stored."""
+
+    phase: PhaseName
+    epoch: int
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One clocked stretch of a run; what was not measured is None.
+
+    `epoch` counts from 0 and is None for phases outside the epochs. `loss` is the mean training
+    loss of the epoch. Host figures are of the run's own process.
+    """
+
+    phase: PhaseName
+    wall_s: float
+    epoch: int | None = None
+    cold: bool = False
+    device_s: float | None = None
+    data_wait_s: float | None = None
+    audio_s: float | None = None
+    padded_audio_s: float | None = None
+    steps: int | None = None
+    loss: float | None = None
+    peak_vram_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    peak_host_bytes: int | None = None
+    peak_host_anonymous_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One measure on one split; `low` and `high` bound its 95 % interval.
+
+    `epoch` is set for the validation scores that model selection saw, None for the final ones.
+    """
+
+    corpus: str
+    split: str
+    metric: str
+    dimension: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The selected model's predictions on one split and dimension, on the corpus's own scale.
+
+    All four tuples have one entry an utterance.
+    """
+
+    corpus: str
+    split: str
+    dimension: str
+    utterances: tuple[str, ...]
+    speakers: tuple[str, ...]
+    predicted: tuple[float, ...]
+    labels: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Parameters and cached bytes, counted once the strategy has adapted the backbone."""
+
+    trainable_params: int
+    head_params: int
+    total_params: int
+    frozen_depth: int
+    stages: int
+    cache_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run did not end well: one line for people, and the traceback if there is one."""
+
+    status: Status
+    message: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a number comes from. `machine` and `environment` are flat, as stored."""
+
+    machine: dict[str, str | int | None]
+    environment: dict[str, str | int | bool | None]
+    command: str
+
+
+@dataclass(kw_only=True)
+class Result:
+    """Everything a run said, gathered by the parent until it becomes rows."""
+
+    status: Status = "interrupted"
+    message: str | None = None
+    traceback: str | None = None
+    phases: list[Phase] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    predictions: list[Predictions] = field(default_factory=list)
+    counts: Counts | None = None
+    best_epoch: int | None = None
+    model_path: str | None = None
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""Read runs, rank them, draw them, show them."""

@@ -1,0 +1,1 @@
+"""Suites: which variants run together, and with which settings (TOML)."""
