@@ -8,6 +8,9 @@ from typing import Literal
 __all__ = [
     "Counts",
     "Failure",
+    "Finished",
+    "Message",
+    "Note",
     "Phase",
     "PhaseName",
     "Predictions",
@@ -102,12 +105,30 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something a reader of the row should know."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The last message of a run that went well."""
+
+    best_epoch: int | None
+    model_path: str | None
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a run did not end well: one line for people, and the traceback if there is one."""
 
     status: Status
     message: str
     traceback: str | None = None
+
+
+Message = Progress | Phase | Score | Predictions | Counts | Note | Finished | Failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,3 +154,25 @@ class Result:
     best_epoch: int | None = None
     model_path: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    def add(self, message: Message) -> None:
+        """Take in what the run's process said."""
+        match message:
+            case Phase():
+                self.phases.append(message)
+            case Score():
+                self.scores.append(message)
+            case Predictions():
+                self.predictions.append(message)
+            case Counts():
+                self.counts = message
+            case Note():
+                self.notes.append(message.text)
+            case Finished():
+                self.status = "ok"
+                self.best_epoch, self.model_path = message.best_epoch, message.model_path
+            case Failure():
+                self.status, self.message = message.status, message.message
+                self.traceback = message.traceback
+            case Progress():
+                pass

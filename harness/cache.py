@@ -1,0 +1,243 @@
+"""Frame states on disk, by (backbone weights, audio, depth, precision).
+
+One folder a key. `states.bin` holds every utterance's valid frames behind one another at places
+that are known beforehand; `marks.bin` has a checksum of each utterance's frames once they are written.
+So a half-filled cache serves what it has, frames that a crash tore are filled again, and two runs
+may fill one together: both would write the same states.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serbench.harness.errors import CacheError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["CACHE_DTYPES", "FORMAT", "StateCache", "Stored", "clear", "default_folder", "stored"]
+
+FORMAT = 1
+CACHE_DTYPES = ("auto", "float32", "bfloat16", "float16")
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_CARRIERS = {4: np.int32, 2: np.int16}
+"""NumPy has no bfloat16, so states travel as integers of the same width."""
+_MARK = np.dtype(np.uint64)
+
+
+def default_folder() -> Path:
+    """Where caches lie unless a folder is named: the XDG cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(base) / "serbench" / "states"
+
+
+class StateCache:
+    """The states that enter one stage, for every utterance of a corpus.
+
+    Args:
+        folder: where caches lie.
+        key: what the states depend on, as text pairs.
+        frames: (N,) valid frames of each utterance.
+        width: values a frame.
+        dtype: one of `ITEM_BYTES`.
+        limit_bytes: the most that all caches under `folder` may take together; None for no limit.
+
+    Raises:
+        CacheError: the states would not fit into the limit or on the disk. Nothing is left behind.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: dict[str, str],
+        frames: Sequence[int],
+        width: int,
+        dtype: str,
+        limit_bytes: int | None = None,
+    ) -> None:
+        self._frames = np.asarray(frames, dtype=np.int64)
+        self._starts = np.concatenate([[0], np.cumsum(self._frames)])
+        self.width = width
+        self.dtype = dtype
+        self.bytes = int(self._starts[-1]) * width * ITEM_BYTES[dtype]
+        facts = {**key, "width": str(width), "dtype": dtype, "format": str(FORMAT)}
+        layout = hashlib.blake2b(self._frames.tobytes(), digest_size=8).hexdigest()
+        text = json.dumps({**facts, "layout": layout}, sort_keys=True)
+        self.folder = folder / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        self._open(folder, facts, limit_bytes)
+        self.written_bytes = 0
+
+    def _open(self, root: Path, facts: dict[str, str], limit_bytes: int | None) -> None:
+        states, marks = self.folder / "states.bin", self.folder / "marks.bin"
+        count = len(self._frames)
+        if not _has_size(states, self.bytes) or not _has_size(marks, count * _MARK.itemsize):
+            self._reserve(root, facts, limit_bytes)
+        self._file = os.open(states, os.O_RDWR)
+        carrier = _CARRIERS[ITEM_BYTES[self.dtype]]
+        self._states = np.memmap(states, carrier, "r", shape=(int(self._starts[-1]), self.width))
+        self._marks = np.memmap(marks, _MARK, "r+", shape=(count,))
+        self._checked = np.zeros(count, dtype=bool)
+
+    def _reserve(self, root: Path, facts: dict[str, str], limit_bytes: int | None) -> None:
+        """Take the whole space before the first state is written, under a name of its own."""
+        taken = sum(entry.bytes for entry in stored(root))
+        if limit_bytes is not None and taken + self.bytes > limit_bytes:
+            raise CacheError(
+                f"the cache needs {_size(self.bytes)}; {_size(taken)} of the limit of "
+                f"{_size(limit_bytes)} are taken (serbench cache clear frees them, --cache-limit "
+                "raises it)"
+            )
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder.parent).free
+        if self.bytes > free:
+            raise CacheError(self._disk_full(free))
+        draft = self.folder.with_suffix(f".{os.getpid()}")
+        draft.mkdir()
+        try:
+            _allocate(draft / "states.bin", self.bytes)
+            _allocate(draft / "marks.bin", len(self._frames) * _MARK.itemsize)
+            (draft / "cache.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            draft.rename(self.folder)
+        except OSError as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            if error.errno == errno.ENOSPC:
+                raise CacheError(self._disk_full(free)) from error
+            # Another run was first: its folder is as good as ours.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise CacheError(f"{self.folder}: {error.strerror}") from error
+
+    def _disk_full(self, free: int) -> str:
+        return (
+            f"the cache needs {_size(self.bytes)} and {self.folder.parent} has {_size(free)} free; "
+            "name a folder on another disk with --cache-dir, or run without +cache"
+        )
+
+    def holds(self, indices: Sequence[int]) -> bool:
+        """Whether the states of all these utterances are there."""
+        return all(self._checked[index] or self._check(index) for index in indices)
+
+    def _check(self, index: int) -> bool:
+        """Whether an utterance's frames are whole; asked once a run."""
+        mark = int(self._marks[index])
+        rows = self._states[self._starts[index] : self._starts[index + 1]]
+        self._checked[index] = mark != 0 and mark == _mark(rows)
+        return bool(self._checked[index])
+
+    def read(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """States (B, T, width), padded with zeros, and valid frames (B,)."""
+        import torch
+
+        lengths = self._frames[np.asarray(indices)]
+        batch = np.zeros((len(lengths), int(lengths.max()), self.width), self._states.dtype)
+        for row, index, length in zip(batch, indices, lengths, strict=True):
+            start = self._starts[index]
+            row[:length] = self._states[start : start + length]
+        states = torch.from_numpy(batch).view(getattr(torch, self.dtype))
+        return states, torch.from_numpy(lengths)
+
+    def write(self, indices: Sequence[int], states: torch.Tensor) -> None:
+        """Keep the valid frames of `states` (B, T, width), already of the cache's dtype, on the CPU.
+
+        Raises:
+            CacheError: a state is not finite, or the disk fails.
+        """
+        import torch
+
+        if not bool(torch.isfinite(states).all()):
+            raise CacheError(f"a state to be cached is not finite in {self.dtype}")
+        carried = states.view(torch.int16 if ITEM_BYTES[self.dtype] == 2 else torch.int32).numpy()
+        row_bytes = self.width * ITEM_BYTES[self.dtype]
+        for row, index in zip(carried, indices, strict=True):
+            if self._checked[index]:
+                continue
+            data = np.ascontiguousarray(row[: self._frames[index]])
+            self._write_at(memoryview(data).cast("B"), int(self._starts[index]) * row_bytes)
+            self._marks[index] = _mark(data)
+            self._checked[index] = True
+            self.written_bytes += data.nbytes
+
+    def _write_at(self, data: memoryview, offset: int) -> None:
+        try:
+            while data:
+                count = os.pwrite(self._file, data, offset)
+                data, offset = data[count:], offset + count
+        except OSError as error:
+            raise CacheError(f"{self.folder}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Bring what was written to the disk and let go of the files."""
+        os.fsync(self._file)
+        self._marks.flush()
+        os.close(self._file)
+
+
+def _mark(rows: npt.NDArray[np.generic]) -> int:
+    """A checksum that is never 0, which stands for frames that are not there."""
+    return zlib.crc32(memoryview(rows).cast("B")) | 1 << 32
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Reserve blocks, not only a length: a write into a hole of a full disk would kill the run."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A cache on disk: its folder, its size, the share of utterances that it has, and its key."""
+
+    folder: Path
+    bytes: int
+    filled: float
+    facts: dict[str, str]
+
+
+def stored(folder: Path) -> list[Stored]:
+    """Every cache under a folder."""
+    found = []
+    for path in sorted(folder.rglob("cache.json")):
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            marks = np.fromfile(path.parent / "marks.bin", _MARK)
+            size = (path.parent / "states.bin").stat().st_size
+        except (OSError, ValueError):
+            continue  # being reserved or removed by another run at this moment
+        filled = float((marks != 0).mean()) if len(marks) else 0.0
+        found.append(Stored(path.parent, size, filled, facts))
+    return found
+
+
+def clear(folder: Path) -> int:
+    """Remove every cache under a folder and give back the bytes freed."""
+    found = stored(folder)
+    for cache in found:
+        shutil.rmtree(cache.folder, ignore_errors=True)
+    return sum(cache.bytes for cache in found)
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"

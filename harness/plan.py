@@ -1,0 +1,206 @@
+"""What is to be run: `Spec`, suites, and the fingerprint by which a finished run is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serbench.harness import strategy
+from serbench.harness.errors import RequestError
+from serbench.harness.strategy import Variant
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "PROTOCOL",
+    "CorpusRef",
+    "Spec",
+    "Suite",
+    "Training",
+    "fingerprint",
+    "interleaved",
+    "suite_names",
+]
+
+PROTOCOL = 1
+"""Version of what a run does and how it is clocked; a new one makes every older row another run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Settings that are the same for every strategy of a comparison."""
+
+    epochs: int = 6
+    batch_size: int = 16
+    accumulate: int = 1
+    """Mini-batches to one optimiser step; the CCC loss is taken in each mini-batch by itself."""
+    head_lr: float = 1e-3
+    warmup: float = 0.1
+    """Share of the planned steps over which the learning rate rises, before it falls to zero."""
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    patience: int = 10
+    """Epochs without a better validation CCC after which training stops."""
+    max_seconds: float = 12.0
+    """Longer utterances are cut at this length, the same way for everybody."""
+    limit: int | None = None
+    """At most so many utterances a split, evenly from the corpus's order; all if None."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "patience"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("head_lr", "clip_norm", "max_seconds"):
+            if not getattr(self, name) > 0:
+                raise RequestError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.warmup < 1:
+            raise RequestError(f"warmup is a share of the steps, from 0 to below 1: {self.warmup}")
+        if self.limit is not None and self.limit < 2:
+            raise RequestError("limit must leave at least 2 utterances a split")
+
+
+@dataclass(frozen=True)
+class CorpusRef:
+    """Which corpus, and where it lies (None for one that needs no folder)."""
+
+    name: str
+    root: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One run, whole: what its process is given, and all that its fingerprint rests on.
+
+    `backbone_hash` and `corpus_hash` identify the weights and the manifest.
+    """
+
+    variant: Variant
+    source_hash: str
+    backbone: str
+    init: str
+    backbone_hash: str
+    corpus: CorpusRef
+    corpus_hash: str
+    head: str
+    training: Training
+    seed: int
+    device: str
+    backbone_folder: str | None = None
+    cost_only: bool = False
+    suite: str | None = None
+    plugins: tuple[str, ...] = ()
+    cache_dir: str | None = None
+    cache_limit_bytes: int | None = None
+    cache_dtype: str = "auto"
+    fresh_cache: bool = False
+    save_dir: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The variant's spec string."""
+        return self.variant.label
+
+
+def fingerprint(spec: Spec, machine_key: str) -> str:
+    """Hash of everything that could change what a run measures, on one machine."""
+    facts = {
+        "protocol": PROTOCOL,
+        "label": spec.label,
+        "config": spec.variant.config,
+        "source": spec.source_hash,
+        "backbone": spec.backbone_hash,
+        "corpus": spec.corpus_hash,
+        "head": spec.head,
+        "training": dataclasses.asdict(spec.training),
+        "seed": spec.seed,
+        "device": spec.device,
+        "cost_only": spec.cost_only,
+        "cache": [spec.cache_dtype, spec.fresh_cache] if spec.variant.cached else None,
+        "machine": machine_key,
+    }
+    text = json.dumps(facts, sort_keys=True, default=list)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def interleaved(specs: Iterable[Spec]) -> list[Spec]:
+    """All variants of the first seed, then of the next, so that a drifting machine favours none."""
+    given = list(specs)
+    return sorted(given, key=lambda spec: spec.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A named set of variants with the settings that they share."""
+
+    name: str
+    title: str
+    variants: tuple[str, ...]
+    every: bool = False
+    """Also every registered strategy in its default configuration."""
+    backbone: str | None = None
+    init: str = "pretrained"
+    corpus: str | None = None
+    head: str = "consensus"
+    seeds: tuple[int, ...] = (0,)
+    cost_only: bool = False
+    fresh_cache: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def chosen(self) -> tuple[str, ...]:
+        """Spec strings in order, each once."""
+        registered = [entry.name for entry in strategy.entries()] if self.every else []
+        return tuple(dict.fromkeys((*registered, *self.variants)))
+
+    @classmethod
+    def load(cls, name_or_file: str) -> Suite:
+        """Read a suite that ships with the package, or a TOML file of one's own.
+
+        Raises:
+            RequestError: it does not exist, is not TOML, or holds what a suite does not have.
+        """
+        path = Path(name_or_file)
+        if path.suffix != ".toml":
+            path = _folder() / f"{name_or_file}.toml"
+        if not path.is_file():
+            known = ", ".join(suite_names())
+            raise RequestError(f"there is no suite '{name_or_file}'; there are {known}")
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RequestError(f"{path}: {error}") from error
+        return cls._from_table(path, table)
+
+    @classmethod
+    def _from_table(cls, path: Path, table: dict[str, Any]) -> Suite:
+        known = {f.name for f in dataclasses.fields(cls)} - {"name"}
+        settings = {f.name for f in dataclasses.fields(Training)}
+        wrong = sorted(set(table) - known) + sorted(set(table.get("training", {})) - settings)
+        if wrong:
+            raise RequestError(f"{path}: a suite has no '{wrong[0]}'")
+        for key in ("variants", "seeds"):
+            if key in table:
+                table[key] = tuple(table[key])
+        try:
+            return cls(name=path.stem, **table)
+        except TypeError as error:
+            raise RequestError(f"{path}: {error}") from error
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that ship with the package."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def _folder() -> Path:
+    package = importlib.import_module("serbench.strategies.suites")
+    return Path(str(package.__file__)).parent

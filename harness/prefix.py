@@ -1,0 +1,145 @@
+"""The frozen prefix: the states that enter the first trainable stage, live or from the cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from serbench.harness.backbone import SAMPLE_RATE_HZ
+from serbench.harness.cache import StateCache
+from serbench.harness.stages import Stages
+
+if TYPE_CHECKING:
+    from serbench.harness.batches import Indices
+    from serbench.harness.strategy import Precision
+
+__all__ = ["STATE_DTYPES", "Audio", "Entering", "Prefix", "Raw", "autocast"]
+
+STATE_DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""What the prefix hands on, cached or not: a run computes in no finer a grain than this."""
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a run of this precision computes."""
+    return torch.autocast(device.type, STATE_DTYPES[precision], enabled=precision != "fp32")
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A corpus's audio as the encoder wants it.
+
+    `waveform(i)` gives utterance i as (samples[i],) float32; `samples` is (N,), after cutting.
+    """
+
+    waveform: Callable[[int], npt.NDArray[np.float32]]
+    samples: npt.NDArray[np.int64]
+
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, S), padded with zeros, and samples (B,)."""
+        samples = self.samples[indices]
+        waveforms = np.zeros((len(indices), int(samples.max())), np.float32)
+        for row, index, count in zip(waveforms, indices, samples, strict=True):
+            row[:count] = self.waveform(int(index))
+        return torch.from_numpy(waveforms), torch.from_numpy(samples)
+
+    def seconds(self, indices: Indices) -> tuple[float, float]:
+        """Seconds of audio in a batch, and seconds with its padding."""
+        samples = self.samples[indices]
+        total, longest = int(samples.sum()), int(samples.max())
+        return total / SAMPLE_RATE_HZ, longest * len(samples) / SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A fetched batch: (B, S) waveforms, or (B, T, width) states; `lengths` in the same unit."""
+
+    values: Tensor
+    lengths: Tensor
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Entering:
+    """States (B, T, width) that enter the first trainable stage, and their valid frames (B,)."""
+
+    states: Tensor
+    frames: Tensor
+
+
+class Prefix:
+    """Runs, or reads, the stages before `depth`: in eval mode, without gradient, always alike.
+
+    `fill_s` counts the seconds spent on states that were not in the cache yet.
+    """
+
+    def __init__(
+        self,
+        stages: Stages,
+        depth: int,
+        audio: Audio,
+        *,
+        device: torch.device,
+        precision: Precision,
+        cache: StateCache | None,
+    ) -> None:
+        self.depth = depth
+        self.cache = cache
+        self.fill_s = 0.0
+        self._stages = stages
+        self._audio = audio
+        self._device = device
+        self._precision: Precision = precision
+        self._dtype = STATE_DTYPES[precision] if cache is None else getattr(torch, cache.dtype)
+
+    def fetch(self, indices: Indices) -> Raw:
+        """Get a batch from the disk; safe in a thread of its own."""
+        if self.cache is not None and self.cache.holds(indices.tolist()):
+            return Raw(*self.cache.read(indices.tolist()), cached=True)
+        return Raw(*self._audio.batch(indices), cached=False)
+
+    def enter(self, indices: Indices, raw: Raw, wait_s: float, keep: bool = True) -> Entering:
+        """Bring a fetched batch to the first trainable stage.
+
+        With `depth` 0 nothing is frozen, and the waveforms pass on as they are. `keep` says
+        whether states that were computed go into the cache.
+        """
+        values = raw.values.to(self._device, non_blocking=True)
+        if raw.cached:
+            return Entering(values.to(self._working_dtype), raw.lengths)
+        if self.depth == 0:
+            return Entering(values, raw.lengths)
+        filling = self.cache is not None and keep
+        start = self._clock() if filling else 0.0
+        entering = self._compute(values, raw.lengths)
+        if filling and self.cache is not None:
+            self.cache.write(indices.tolist(), entering.states.cpu())
+            self.fill_s += self._clock() - start + wait_s
+        return Entering(entering.states.to(self._working_dtype), entering.frames)
+
+    @property
+    def _working_dtype(self) -> torch.dtype:
+        return STATE_DTYPES[self._precision]
+
+    def _clock(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    def _compute(self, waveforms: Tensor, samples: Tensor) -> Entering:
+        frames = self._stages.frames(samples)
+        with torch.no_grad(), autocast(self._device, self._precision):
+            states = self._stages.convolve(waveforms, samples)
+            if self.depth > 1:
+                states = self._stages.run(states, frames, 1, self.depth)
+        return Entering(states.to(self._dtype), frames)

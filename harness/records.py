@@ -1,0 +1,519 @@
+"""The tables, their migrations, and the only writer of SQL."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sqlite3
+import statistics
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, event
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import NullPool
+
+from serbench.harness.errors import DatabaseError
+from serbench.harness.plan import PROTOCOL, Spec
+from serbench.harness.results import Phase, Predictions, Provenance, Result
+
+__all__ = [
+    "HEAD",
+    "Base",
+    "EnvironmentRow",
+    "MachineRow",
+    "PhaseRow",
+    "PredictionRow",
+    "RunRow",
+    "ScoreRow",
+    "Totals",
+    "database_url",
+    "finished",
+    "open_database",
+    "record",
+    "revision",
+    "totals",
+    "translated",
+]
+
+REVISIONS = ("0001",)
+"""Every schema revision, oldest first. Here too, so that opening needs no import of alembic."""
+HEAD = REVISIONS[-1]
+BUSY_TIMEOUT_MS = 30_000
+"""A writer holds the lock for one run's rows, under a second; 30 s outlasts a queue of writers."""
+
+Bytes = sa.BigInteger
+"""Counts of bytes and of parameters outgrow the 32 bits of an INTEGER on servers."""
+
+
+class Base(DeclarativeBase):
+    """All tables. Names of constraints are fixed, so that later migrations can name them."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        float: sa.Double(),
+        dict[str, Any]: sa.JSON(),
+        list[str]: sa.JSON(),
+    }
+
+
+class MachineRow(Base):
+    """What a run ran on. Seconds are compared within one machine only."""
+
+    __tablename__ = "machines"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    cpu: Mapped[str | None]
+    cores: Mapped[int | None]
+    memory_bytes: Mapped[int | None] = mapped_column(Bytes)
+    gpu: Mapped[str | None]
+    gpu_count: Mapped[int | None]
+    gpu_memory_bytes: Mapped[int | None] = mapped_column(Bytes)
+    driver: Mapped[str | None]
+    os: Mapped[str | None]
+
+
+class EnvironmentRow(Base):
+    """Which software a run ran with."""
+
+    __tablename__ = "environments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    serbench: Mapped[str | None]
+    python: Mapped[str | None]
+    torch: Mapped[str | None]
+    transformers: Mapped[str | None]
+    peft: Mapped[str | None]
+    cuda: Mapped[str | None]
+    commit: Mapped[str | None]
+    dirty: Mapped[bool | None]
+    threads: Mapped[int | None]
+    deterministic: Mapped[bool | None]
+
+
+class RunRow(Base):
+    """One run, whatever became of it; the figures of `Totals` are derived from its phases."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(index=True)
+    status: Mapped[str]
+    message: Mapped[str | None]
+    traceback: Mapped[str | None]
+    notes: Mapped[list[str]]
+    started_at: Mapped[str]
+    """ISO 8601 in UTC."""
+    label: Mapped[str]
+    strategy: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    source_hash: Mapped[str]
+    precision: Mapped[str]
+    cached: Mapped[bool]
+    head: Mapped[str]
+    backbone: Mapped[str]
+    init: Mapped[str]
+    backbone_hash: Mapped[str]
+    corpus: Mapped[str]
+    corpus_hash: Mapped[str]
+    synthetic: Mapped[bool]
+    derived: Mapped[bool]
+    cost_only: Mapped[bool]
+    suite: Mapped[str | None]
+    seed: Mapped[int]
+    training: Mapped[dict[str, Any]]
+    protocol: Mapped[int]
+    device: Mapped[str]
+    command: Mapped[str]
+    machine_id: Mapped[int] = mapped_column(ForeignKey("machines.id"))
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
+    trainable_params: Mapped[int | None] = mapped_column(Bytes)
+    head_params: Mapped[int | None] = mapped_column(Bytes)
+    total_params: Mapped[int | None] = mapped_column(Bytes)
+    frozen_depth: Mapped[int | None]
+    stages: Mapped[int | None]
+    cache_bytes: Mapped[int | None] = mapped_column(Bytes)
+    epoch_s: Mapped[float | None]
+    cache_fill_s: Mapped[float | None]
+    run_s: Mapped[float | None]
+    audio_s_per_s: Mapped[float | None]
+    peak_vram_bytes: Mapped[int | None] = mapped_column(Bytes)
+    peak_host_bytes: Mapped[int | None] = mapped_column(Bytes)
+    peak_host_anonymous_bytes: Mapped[int | None] = mapped_column(Bytes)
+    best_epoch: Mapped[int | None]
+    model_path: Mapped[str | None]
+
+
+class PhaseRow(Base):
+    """One clocked stretch of a run, as `results.Phase` describes it."""
+
+    __tablename__ = "phases"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    phase: Mapped[str]
+    epoch: Mapped[int | None]
+    cold: Mapped[bool]
+    wall_s: Mapped[float]
+    device_s: Mapped[float | None]
+    data_wait_s: Mapped[float | None]
+    audio_s: Mapped[float | None]
+    padded_audio_s: Mapped[float | None]
+    steps: Mapped[int | None]
+    loss: Mapped[float | None]
+    peak_vram_bytes: Mapped[int | None] = mapped_column(Bytes)
+    peak_reserved_bytes: Mapped[int | None] = mapped_column(Bytes)
+    peak_host_bytes: Mapped[int | None] = mapped_column(Bytes)
+    peak_host_anonymous_bytes: Mapped[int | None] = mapped_column(Bytes)
+
+
+class ScoreRow(Base):
+    """One measure on one split; `value` is NULL where the measure is undefined."""
+
+    __tablename__ = "scores"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    corpus: Mapped[str]
+    split: Mapped[str]
+    metric: Mapped[str]
+    dimension: Mapped[str]
+    epoch: Mapped[int | None]
+    value: Mapped[float | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+
+
+class PredictionRow(Base):
+    """The selected model's prediction for one utterance and dimension."""
+
+    __tablename__ = "predictions"
+    # Rows are read a run at a time, and are most of the file: the key is the table's order.
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    corpus: Mapped[str] = mapped_column(primary_key=True)
+    split: Mapped[str] = mapped_column(primary_key=True)
+    dimension: Mapped[str] = mapped_column(primary_key=True)
+    utterance: Mapped[str] = mapped_column(primary_key=True)
+    speaker: Mapped[str]
+    predicted: Mapped[float | None]
+    label: Mapped[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """A run's headline figures; None for what its phases do not tell."""
+
+    epoch_s: float | None
+    """Median wall seconds of the warm training epochs."""
+    cache_fill_s: float | None
+    run_s: float | None
+    """Wall seconds of all phases but `save`: keeping the model is no cost of the strategy."""
+    audio_s_per_s: float | None
+    """Audio seconds trained on per wall second, over the warm training epochs."""
+    peak_vram_bytes: int | None
+    """This and the host's peaks are of the training phases."""
+    peak_host_bytes: int | None
+    peak_host_anonymous_bytes: int | None
+
+
+def totals(phases: Sequence[Phase]) -> Totals:
+    """Sum a run's phases up.
+
+    The cold epoch counts in `run_s` and in the peaks, never in `epoch_s` or `audio_s_per_s`.
+    """
+    train = [phase for phase in phases if phase.phase == "train"]
+    warm = [phase for phase in train if not (phase.cold or phase.epoch == 0)]
+    fills = [phase.wall_s for phase in phases if phase.phase == "cache_fill"]
+    counted = [phase.wall_s for phase in phases if phase.phase != "save"]
+    return Totals(
+        epoch_s=statistics.median(phase.wall_s for phase in warm) if warm else None,
+        cache_fill_s=sum(fills) if fills else None,
+        run_s=sum(counted) if counted else None,
+        audio_s_per_s=_throughput(warm),
+        peak_vram_bytes=_peak(phase.peak_vram_bytes for phase in train),
+        peak_host_bytes=_peak(phase.peak_host_bytes for phase in train),
+        peak_host_anonymous_bytes=_peak(phase.peak_host_anonymous_bytes for phase in train),
+    )
+
+
+def _throughput(warm: Sequence[Phase]) -> float | None:
+    audio = [phase.audio_s for phase in warm if phase.audio_s is not None]
+    wall = sum(phase.wall_s for phase in warm)
+    return sum(audio) / wall if wall > 0 and len(audio) == len(warm) else None
+
+
+def _peak(values: Iterator[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def database_url(url_or_path: str) -> sa.URL:
+    """Read what `--db` was given: an SQLAlchemy URL, or the path of an SQLite file.
+
+    Raises:
+        DatabaseError: it is neither, or it would live in memory only.
+    """
+    if "://" not in url_or_path:
+        return sa.URL.create("sqlite", database=url_or_path)
+    try:
+        url = sa.make_url(url_or_path)
+    except (SQLAlchemyError, ValueError) as error:
+        raise DatabaseError(f"'{url_or_path}' is no URL of a database") from error
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise DatabaseError("a database in memory would be lost with the process: name a file")
+    return url
+
+
+@contextmanager
+def translated(url: sa.URL) -> Iterator[None]:
+    """Say in one DatabaseError, naming the database, what the driver reports in its own words."""
+    name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
+    try:
+        yield
+    except DatabaseError as error:
+        raise DatabaseError(f"{name}: {error}") from error
+    except sa.exc.DBAPIError as error:
+        raise DatabaseError(f"{name}: {error.orig}") from error
+    except (SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
+        raise DatabaseError(f"{name}: {error}") from error
+
+
+def open_database(url_or_path: str) -> sa.Engine:
+    """Open a database for writing; make it, or bring its schema up to date, where needed.
+
+    Raises:
+        DatabaseError: it is not a database, not ours, newer than this serbench, or not writable.
+    """
+    url = database_url(url_or_path)
+    with translated(url):
+        _check_folder(url)
+        # No pool: a connection that outlives a fork would be shared with the child.
+        engine = sa.create_engine(url, poolclass=NullPool)
+        if url.get_backend_name() == "sqlite":
+            event.listen(engine, "connect", _prepare_connection)
+            event.listen(engine, "begin", _begin_immediate)
+        with engine.begin() as connection:
+            if revision(connection) != HEAD:
+                _upgrade(connection)
+    return engine
+
+
+def _check_folder(url: sa.URL) -> None:
+    if url.get_backend_name() == "sqlite" and url.database and "uri" not in url.query:
+        path = Path(url.database)
+        if path.is_dir():
+            raise DatabaseError("is a folder, not a database")
+        if not path.parent.is_dir():
+            raise DatabaseError(f"there is no folder {path.parent}")
+
+
+def _prepare_connection(connection: sqlite3.Connection, _: object) -> None:
+    # The driver would begin transactions too late for DDL; `_begin_immediate` does it instead.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    _switch_to_wal(connection)
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # Of two that make the file at once, SQLite refuses one at once, whatever the busy timeout.
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    # A transaction that starts by reading cannot wait for the write lock: SQLite refuses it.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """The schema revision of a database; None if it has no tables at all.
+
+    Raises:
+        DatabaseError: it holds something else, or was written by a newer serbench.
+    """
+    tables = sa.inspect(connection).get_table_names()
+    if not tables:
+        return None
+    if "alembic_version" not in tables:
+        raise DatabaseError("holds the tables of something else, not serbench's")
+    found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    if found not in REVISIONS:
+        raise DatabaseError(
+            f"has schema revision {found}, and this serbench knows those up to {HEAD}: "
+            "a newer serbench wrote it, or another program"
+        )
+    return str(found)
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    folder = str(Path(__file__).resolve().parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def record(
+    engine: sa.Engine,
+    spec: Spec,
+    result: Result,
+    provenance: Provenance,
+    *,
+    fingerprint: str,
+    started_at: datetime,
+    synthetic: bool,
+    derived: bool,
+) -> int:
+    """Write one run with all that belongs to it, whole or not at all; returns its id.
+
+    What is not finite is written as NULL: a loss or a score that is not a number was not measured.
+
+    Raises:
+        DatabaseError: the rows could not be written.
+    """
+    with translated(engine.url), Session(engine) as session, session.begin():
+        run = RunRow(
+            **_asked(spec),
+            **_outcome(result),
+            **dataclasses.asdict(totals(result.phases)),
+            fingerprint=fingerprint,
+            started_at=started_at.astimezone(timezone.utc).isoformat(timespec="seconds"),
+            synthetic=synthetic,
+            derived=derived,
+            command=provenance.command,
+            machine_id=_known(session, MachineRow, provenance.machine),
+            environment_id=_known(session, EnvironmentRow, provenance.environment),
+        )
+        session.add(run)
+        session.flush()
+        _insert(session, PhaseRow, run.id, [dataclasses.asdict(p) for p in result.phases])
+        _insert(session, ScoreRow, run.id, [dataclasses.asdict(s) for s in result.scores])
+        for predictions in result.predictions:
+            _insert(session, PredictionRow, run.id, _utterances(predictions))
+        return run.id
+
+
+def _asked(spec: Spec) -> dict[str, Any]:
+    variant = spec.variant
+    return {
+        "label": spec.label,
+        "strategy": variant.name,
+        "config": variant.config,
+        "source_hash": spec.source_hash,
+        "precision": variant.precision,
+        "cached": variant.cached,
+        "head": spec.head,
+        "backbone": spec.backbone,
+        "init": spec.init,
+        "backbone_hash": spec.backbone_hash,
+        "corpus": spec.corpus.name,
+        "corpus_hash": spec.corpus_hash,
+        "cost_only": spec.cost_only,
+        "suite": spec.suite,
+        "seed": spec.seed,
+        "training": dataclasses.asdict(spec.training),
+        "protocol": PROTOCOL,
+        "device": spec.device,
+    }
+
+
+def _outcome(result: Result) -> dict[str, Any]:
+    return {
+        "status": result.status,
+        "message": result.message,
+        "traceback": result.traceback,
+        "notes": list(result.notes),
+        "best_epoch": result.best_epoch,
+        "model_path": result.model_path,
+        **(dataclasses.asdict(result.counts) if result.counts else {}),
+    }
+
+
+def _utterances(predictions: Predictions) -> list[dict[str, Any]]:
+    columns = zip(
+        predictions.utterances,
+        predictions.speakers,
+        predictions.predicted,
+        predictions.labels,
+        strict=True,
+    )
+    same = {
+        "corpus": predictions.corpus,
+        "split": predictions.split,
+        "dimension": predictions.dimension,
+    }
+    return [
+        {**same, "utterance": utterance, "speaker": speaker, "predicted": predicted, "label": label}
+        for utterance, speaker, predicted, label in columns
+    ]
+
+
+def _insert(
+    session: Session, table: type[Base], run_id: int, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    if rows:
+        finite = [
+            {"run_id": run_id, **{key: _finite(value) for key, value in row.items()}}
+            for row in rows
+        ]
+        session.execute(sa.insert(table), finite)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _known(
+    session: Session, table: type[MachineRow | EnvironmentRow], facts: Mapping[str, Any]
+) -> int:
+    """The id of the row with the key of `facts`, written now if it is new."""
+    query = sa.select(table.id).where(table.key == facts["key"])
+    found = session.scalar(query)
+    if found is not None:
+        return found
+    try:
+        with session.begin_nested():
+            return session.execute(sa.insert(table).returning(table.id), facts).scalar_one()
+    except IntegrityError:  # on a server, another process was quicker
+        return session.execute(query).scalar_one()
+
+
+def finished(engine: sa.Engine, fingerprints: Collection[str]) -> set[str]:
+    """Those of `fingerprints` under which a run has ended well.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    query = sa.select(RunRow.fingerprint).where(
+        RunRow.fingerprint.in_(fingerprints), RunRow.status == "ok"
+    )
+    with translated(engine.url), engine.begin() as connection:
+        return set(connection.scalars(query))

@@ -1,0 +1,315 @@
+"""The only training loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from serbench.harness.backbone import Backbone
+from serbench.harness.batches import Indices, batches_by_length, ordered_batches, prefetched
+from serbench.harness.cache import StateCache
+from serbench.harness.errors import CacheError, StrategyError
+from serbench.harness.heads.base import Head
+from serbench.harness.meter import Gauge, Meter
+from serbench.harness.metrics import ccc
+from serbench.harness.plan import Training
+from serbench.harness.prefix import Audio, Entering, Prefix, autocast
+from serbench.harness.results import Phase, PhaseName, Progress
+from serbench.harness.stages import Stages
+from serbench.harness.strategy import Variant
+
+__all__ = ["Data", "Evaluation", "Trainer"]
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from: audio, labels (N, D) in [-1, 1] with NaN, and each split's indices."""
+
+    audio: Audio
+    labels: npt.NDArray[np.float32]
+    splits: dict[Split, Indices]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions (M, D) for the utterances `indices` (M,), and the CCC of each dimension."""
+
+    indices: Indices
+    predicted: npt.NDArray[np.float32]
+    ccc: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean CCC over the dimensions that have one; model selection goes by it."""
+        known = [value for value in self.ccc if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
+
+
+class Trainer:
+    """Trains a backbone that a strategy has adapted, and a head.
+
+    Args:
+        backbone: after `variant.strategy.adapt`.
+        head: on the same device.
+        data: utterances and labels.
+        variant: strategy, precision, and whether the frozen prefix is cached.
+        training: what is the same for all strategies.
+        seed: fixes the batches' composition and order.
+        device: where to compute.
+        meter: clocks the phases.
+        open_cache: gives the cache of a depth and width.
+        progress: told how far the present phase is.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        data: Data,
+        *,
+        variant: Variant,
+        training: Training,
+        seed: int,
+        device: torch.device,
+        meter: Meter,
+        open_cache: Callable[[int, int], StateCache],
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self.backbone, self.head, self.data = backbone, head, data
+        self.variant, self.training, self.seed = variant, training, seed
+        self.device, self.meter = device, meter
+        self.stages = Stages(backbone)
+        self.best_epoch: int | None = None
+        self._open_cache, self._progress = open_cache, progress
+        self._labels = torch.from_numpy(data.labels).to(device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=variant.precision == "fp16")
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._learning: frozenset[str] = frozenset()
+        self._ever_learning: dict[str, nn.Parameter] = {}
+        self._step = 0
+        self._best: dict[str, Tensor] = {}
+        self._prefix = self._enter_depth(self.stages.frozen_depth())
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """What the cache in use takes on disk."""
+        return self._prefix.cache.bytes if self._prefix.cache else None
+
+    def fit(self, on_validation: Callable[[int, Evaluation], None] | None) -> None:
+        """Train, keep the state of the best validation CCC, and stop when it is long past.
+
+        Args:
+            on_validation: told each epoch's validation; None trains without validating.
+        """
+        best = -math.inf
+        for epoch in range(self.training.epochs):
+            self.variant.strategy.on_epoch_start(self.backbone, epoch)
+            self._follow_strategy()
+            self._train_epoch(epoch)
+            if on_validation is None:
+                continue
+            evaluation = self._evaluate("validation", "validate", epoch)
+            on_validation(epoch, evaluation)
+            if evaluation.mean > best:
+                best, self.best_epoch = evaluation.mean, epoch
+                self._best = {n: p.detach().to("cpu", copy=True) for n, p in self._ever_learning.items()}
+            elif epoch - (self.best_epoch or 0) >= self.training.patience:
+                break
+        self._restore_best()
+
+    def test(self) -> Evaluation:
+        """Evaluate the selected model, once."""
+        return self._evaluate("test", "test", None)
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        if self._prefix.cache is not None:
+            self._prefix.cache.close()
+
+    def learned(self) -> frozenset[str]:
+        """Names of the parameters that have been trainable at any time."""
+        return frozenset(self._ever_learning)
+
+    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        yield from self.backbone.trainable()
+        yield from ((f"head.{n}", p) for n, p in self.head.named_parameters() if p.requires_grad)
+
+    def _follow_strategy(self) -> None:
+        """Rebuild the optimiser and the prefix if the strategy changed what trains."""
+        named = dict(self._named())
+        if frozenset(named) == self._learning:
+            return
+        self._learning = frozenset(named)
+        self._ever_learning.update(named)
+        self._optimizer = self._build_optimizer(self._optimizer)
+        depth = self.stages.frozen_depth()
+        if depth != self._prefix.depth:
+            self.close()
+            self._prefix = self._enter_depth(depth)
+
+    def _enter_depth(self, depth: int) -> Prefix:
+        cache = None
+        if self.variant.cached:
+            if depth == 0:
+                raise CacheError(
+                    f"{self.variant.label}: the first stage is trainable, so there is nothing "
+                    "frozen to cache; run it without +cache"
+                )
+            cache = self._open_cache(depth, self.stages.width(depth))
+        return Prefix(
+            self.stages,
+            depth,
+            self.data.audio,
+            device=self.device,
+            precision=self.variant.precision,
+            cache=cache,
+        )
+
+    def _build_optimizer(self, former: torch.optim.Optimizer | None) -> torch.optim.Optimizer:
+        strategy = self.variant.strategy
+        groups = strategy.param_groups(self.backbone.model, strategy.lr)
+        if self.backbone.layer_weights is not None:
+            groups.append({"params": [self.backbone.layer_weights], "lr": strategy.lr})
+        groups.append({"params": list(self.head.parameters()), "lr": self.training.head_lr})
+        groups = [group for group in groups if group["params"]]
+        optimizer = torch.optim.AdamW(
+            groups, weight_decay=self.training.weight_decay, fused=True
+        )
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+        if former is not None:
+            kept = {p for group in optimizer.param_groups for p in group["params"]}
+            optimizer.state.update({p: s for p, s in former.state.items() if p in kept})
+        return optimizer
+
+    def _train_epoch(self, epoch: int) -> None:
+        indices = self.data.splits["train"]
+        batches = [
+            indices[chosen]
+            for chosen in batches_by_length(
+                self.data.audio.samples[indices].tolist(),
+                self.training.batch_size,
+                self.seed,
+                epoch,
+            )
+        ]
+        self.stages.set_training(self._prefix.depth)
+        self.head.train()
+        losses: list[Tensor] = []
+        with self._clocked("train", epoch) as gauge:
+            for position, entering in enumerate(self._entering(batches, gauge, "train", epoch)):
+                chosen = torch.from_numpy(batches[position])
+                loss = self.head.loss(self._predict(entering), self._labels[chosen])
+                losses.append(loss.detach())
+                last = position == len(batches) - 1
+                self._learn(loss, apply=last or (position + 1) % self.training.accumulate == 0)
+            gauge.loss = float(torch.stack(losses).mean())
+        if not math.isfinite(gauge.loss):
+            raise StrategyError(f"the training loss of epoch {epoch} is {gauge.loss}")
+
+    def _learn(self, loss: Tensor, apply: bool) -> None:
+        assert self._optimizer is not None
+        penalty = self.variant.strategy.penalty(self.backbone)
+        total = loss if penalty is None else loss + penalty
+        self._scaler.scale(total / self.training.accumulate).backward()
+        if not apply:
+            return
+        self._scaler.unscale_(self._optimizer)
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        if self._step == 0:
+            self._require_gradients()
+        nn.utils.clip_grad_norm_(parameters, self.training.clip_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * self._rate()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self.variant.strategy.after_step(self.backbone, self._step)
+        self._optimizer.zero_grad()
+        self._step += 1
+
+    def _rate(self) -> float:
+        """Share of the peak learning rate: a linear rise, then a linear fall to zero."""
+        total = self.backbone.total_steps
+        rise = max(1, round(total * self.training.warmup))
+        if self._step < rise:
+            return (self._step + 1) / rise
+        return max(0.0, (total - self._step) / max(1, total - rise))
+
+    def _require_gradients(self) -> None:
+        named = dict(self.backbone.trainable())
+        if named and all(p.grad is None for p in named.values()):
+            raise StrategyError(
+                f"{self.variant.label}: not one of its {len(named)} trainable tensors "
+                f"(such as {next(iter(named))}) takes part in the prediction"
+            )
+
+    def _predict(self, entering: Entering) -> Tensor:
+        states, frames = entering.states, entering.frames
+        with autocast(self.device, self.variant.precision):
+            start = max(self._prefix.depth, 1)
+            if self._prefix.depth == 0:
+                states, frames = self.stages.convolve(states, frames), self.stages.frames(frames)
+            hidden = self.stages.output(self.stages.run(states, frames, start))
+        predicted: Tensor = self.head(hidden, frames)
+        return predicted
+
+    @torch.no_grad()
+    def _evaluate(self, split: Split, phase: PhaseName, epoch: int | None) -> Evaluation:
+        indices = self.data.splits[split]
+        samples = self.data.audio.samples[indices].tolist()
+        batches = [indices[b] for b in ordered_batches(samples, self.training.batch_size)]
+        self.stages.set_training(len(self.stages))
+        self.head.eval()
+        with self._clocked(phase, epoch) as gauge:
+            outputs = [
+                self._predict(entering).float()
+                for entering in self._entering(batches, gauge, phase, epoch)
+            ]
+            predicted = torch.cat(outputs).cpu().numpy()
+        order = np.concatenate(batches)
+        truth = self.data.labels[order]
+        scores = tuple(ccc(truth[:, d], predicted[:, d]) for d in range(truth.shape[1]))
+        return Evaluation(order, predicted, scores)
+
+    def _clocked(self, phase: PhaseName, epoch: int | None) -> Any:
+        return self.meter.phase(phase, epoch, cold=epoch == 0)
+
+    def _entering(
+        self, batches: list[Indices], gauge: Gauge, phase: PhaseName, epoch: int | None
+    ) -> Iterator[Entering]:
+        """States of each batch in turn; what filling the cache took becomes a phase of its own."""
+        before = self._prefix.fill_s
+        for position, fetched in enumerate(prefetched(batches, self._prefix.fetch)):
+            # The test split is read once, so keeping its states would pay for nobody.
+            filling = self._prefix.fill_s
+            entering = self._prefix.enter(
+                fetched.indices, fetched.data, fetched.wait_s, keep=phase != "test"
+            )
+            if self._prefix.fill_s == filling:
+                gauge.data_wait_s += fetched.wait_s
+            audio_s, padded_audio_s = self.data.audio.seconds(fetched.indices)
+            gauge.audio_s += audio_s
+            gauge.padded_audio_s += padded_audio_s
+            gauge.steps += 1
+            yield entering
+            self._progress(
+                Progress(phase=phase, epoch=epoch or 0, done=position + 1, total=len(batches))
+            )
+        fill_s = self._prefix.fill_s - before
+        if fill_s:
+            gauge.aside_s += fill_s
+            self.meter.emit(Phase(phase="cache_fill", epoch=epoch, wall_s=fill_s))
+
+    def _restore_best(self) -> None:
+        with torch.no_grad():
+            for name, value in self._best.items():
+                self._ever_learning[name].copy_(value)

@@ -1,0 +1,309 @@
+"""What happens inside a run's own process, from its `Spec` to its last message."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import pickle
+import random
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from serbench.harness import backbone as backbones
+from serbench.harness import corpora, heads, strategy
+from serbench.harness.arithmetic import check_kernels
+from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
+from serbench.harness.cache import StateCache, default_folder
+from serbench.harness.corpora.base import SPLITS, Corpus
+from serbench.harness.errors import RequestError, SerbenchError, StrategyError
+from serbench.harness.export import export
+from serbench.harness.guard import Guard
+from serbench.harness.heads.base import Head
+from serbench.harness.meter import Meter
+from serbench.harness.plan import Spec, Training
+from serbench.harness.prefix import STATE_DTYPES, Audio
+from serbench.harness.results import (
+    Counts,
+    Failure,
+    Finished,
+    Message,
+    Note,
+    Predictions,
+    Progress,
+    Score,
+)
+from serbench.harness.stages import Stages
+from serbench.harness.trainer import Data, Evaluation, Trainer
+
+__all__ = ["main", "run"]
+
+PROGRESS_S = 0.2
+"""Progress is told at most this often, so that telling costs nothing."""
+
+Send = Callable[[Message], None]
+
+
+def main(plugins: tuple[str, ...], pickled_spec: bytes, out: Connection, log: str) -> None:
+    """Run one spec and tell everything through `out`; whatever it prints goes to the file `log`."""
+    # The parent decides what an interrupt means, and ends this process itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with Path(log).open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        strategy.discover(plugins)
+        spec: Spec = pickle.loads(pickled_spec)
+        run(spec, out.send)
+    except Exception as error:  # the border of a run's process: everything becomes a row
+        out.send(_failure(error))
+
+
+def _die_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, SerbenchError):
+        return Failure("failed", str(error))
+    text = str(error).strip() or type(error).__name__
+    detail = "".join(traceback.format_exception(error))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
+        return Failure("oom", text.partition("\n")[0], detail)
+    return Failure("failed", f"{type(error).__name__}: {text}", detail)
+
+
+def run(spec: Spec, send: Send) -> None:
+    """Carry out one run and tell everything through `send`.
+
+    Raises:
+        SerbenchError: the request, the data or the strategy is wrong.
+    """
+    device = torch.device(spec.device)
+    meter = Meter(device, send)
+    with meter.phase("setup"):
+        corpus = corpora.load(spec.corpus)
+        learner, guard, head = _prepare(spec, corpus, device, meter, send)
+    send(_counts(learner, head))
+    try:
+        validation = None if spec.cost_only else _tell_validation(corpus, send)
+        learner.fit(validation)
+        guard.check(learner.learned())
+        if not spec.cost_only:
+            _tell_test(corpus, learner.test(), send)
+        path = _save(spec, corpus, learner.backbone, head, meter, send)
+    finally:
+        learner.close()
+    send(Finished(best_epoch=learner.best_epoch, model_path=path))
+
+
+def _prepare(
+    spec: Spec, corpus: Corpus, device: torch.device, meter: Meter, send: Send
+) -> tuple[Trainer, Guard, Head]:
+    variant, training = spec.variant, spec.training
+    encoder = backbones.load(
+        Located(spec.backbone, spec.init, spec.backbone_folder, spec.backbone_hash)
+    )
+    data = _data(corpus, training, encoder.normalize)
+    encoder.model.to(device).eval()
+    _refuse_wrong_kernels(spec, encoder, device)
+    batches = math.ceil(len(data.splits["train"]) / training.batch_size)
+    encoder.total_steps = training.epochs * math.ceil(batches / training.accumulate)
+    _seed(spec.seed)
+    variant.strategy.adapt(encoder)
+    encoder.model.to(device)
+    if encoder.layer_weights is not None:
+        encoder.layer_weights.data = encoder.layer_weights.data.to(device)
+    head = heads.build(spec.head, encoder.model.config.hidden_size, len(corpus.dimensions))
+    guard = Guard(encoder, spec.label, variant.strategy.head_only)
+    learner = Trainer(
+        encoder,
+        head.to(device),
+        data,
+        variant=variant,
+        training=training,
+        seed=spec.seed,
+        device=device,
+        meter=meter,
+        open_cache=_cache_opener(spec, corpus, data, encoder),
+        progress=_throttled(send),
+    )
+    return learner, guard, head
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _refuse_wrong_kernels(spec: Spec, encoder: Backbone, device: torch.device) -> None:
+    precision = spec.variant.precision
+    if precision == "fp32":
+        return
+    wrong = [c for c in check_kernels(encoder.model, device, precision) if not c.right]
+    if wrong:
+        raise RequestError(
+            f"{precision} on this device computes {wrong[0].kernel} of {spec.backbone} wrong: its "
+            f"result is off by {wrong[0].relative_error:.0%} from fp32, so no number of this run "
+            "would mean anything (serbench doctor checks every precision)"
+        )
+
+
+def _data(corpus: Corpus, training: Training, normalize: bool) -> Data:
+    table = corpus.utterances
+    longest = int(training.max_seconds * SAMPLE_RATE_HZ)
+    samples = np.minimum(table["samples"].to_numpy(np.int64), longest)
+    ids = table["id"].tolist()
+    splits = table["split"].to_numpy()
+    labels = np.stack([corpus.scaled(table[d]) for d in corpus.dimensions], axis=1)
+    indices = {s: _limited(np.flatnonzero(splits == s), training.limit) for s in SPLITS}
+
+    def waveform(index: int) -> npt.NDArray[np.float32]:
+        cut = corpus.waveform(ids[index])[:longest]
+        return _standard(cut) if normalize else cut
+
+    return Data(Audio(waveform, samples), labels.astype(np.float32), indices)
+
+
+def _standard(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Zero mean and unit variance, as `Wav2Vec2FeatureExtractor` does it with `do_normalize`."""
+    centred = waveform - waveform.mean()
+    scaled: npt.NDArray[np.float32] = centred / np.sqrt(waveform.var() + np.float32(1e-7))
+    return scaled
+
+
+def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
+    if limit is None or limit >= len(indices):
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, limit).round().astype(int)]
+
+
+def _cache_opener(
+    spec: Spec, corpus: Corpus, data: Data, encoder: Backbone
+) -> Callable[[int, int], StateCache]:
+    """Only the splits that are read every epoch are kept."""
+    def open_cache(depth: int, width: int) -> StateCache:
+        kept = np.sort(np.concatenate([data.splits["train"], data.splits["validation"]]))
+        frames = np.zeros(len(data.audio.samples), np.int64)
+        frames[kept] = Stages(encoder).frames(torch.from_numpy(data.audio.samples[kept])).numpy()
+        audio = hashlib.blake2b(digest_size=12)
+        for index in kept:
+            audio.update(corpus.audio_key(corpus.utterances["id"].iloc[index]).encode())
+        dtype = spec.cache_dtype
+        if dtype == "auto":
+            dtype = str(STATE_DTYPES[spec.variant.precision]).removeprefix("torch.")
+        key = {
+            "backbone": f"{spec.backbone} {spec.backbone_hash}",
+            "corpus": corpus.name,
+            "audio": audio.hexdigest(),
+            "depth": str(depth),
+            "precision": spec.variant.precision,
+        }
+        folder = Path(spec.cache_dir) if spec.cache_dir else default_folder()
+        return StateCache(folder, key, frames.tolist(), width, dtype, spec.cache_limit_bytes)
+
+    return open_cache
+
+
+def _throttled(send: Send) -> Callable[[Progress], None]:
+    last = 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > PROGRESS_S or progress.done == progress.total:
+            last = now
+            send(progress)
+
+    return tell
+
+
+def _counts(learner: Trainer, head: Head) -> Counts:
+    encoder = learner.backbone
+    head_params = sum(p.numel() for p in head.parameters())
+    weights = encoder.layer_weights
+    mixing = 0 if weights is None else weights.numel()
+    return Counts(
+        trainable_params=sum(p.numel() for _, p in encoder.trainable()),
+        head_params=head_params,
+        total_params=sum(p.numel() for p in encoder.model.parameters()) + mixing + head_params,
+        frozen_depth=learner.stages.frozen_depth(),
+        stages=len(learner.stages),
+        cache_bytes=learner.cache_bytes,
+    )
+
+
+def _tell_validation(corpus: Corpus, send: Send) -> Callable[[int, Evaluation], None]:
+    def tell(epoch: int, evaluation: Evaluation) -> None:
+        for dimension, value in zip(corpus.dimensions, evaluation.ccc, strict=True):
+            send(
+                Score(
+                    corpus=corpus.name,
+                    split="validation",
+                    metric="ccc",
+                    dimension=dimension,
+                    value=value,
+                    epoch=epoch,
+                )
+            )
+
+    return tell
+
+
+def _tell_test(corpus: Corpus, evaluation: Evaluation, send: Send) -> None:
+    rows = corpus.utterances.iloc[evaluation.indices]
+    for column, dimension in enumerate(corpus.dimensions):
+        known = rows[dimension].notna().to_numpy()
+        chosen = rows[known]
+        predicted = corpus.unscaled(evaluation.predicted[known, column])
+        send(
+            Score(
+                corpus=corpus.name,
+                split="test",
+                metric="ccc",
+                dimension=dimension,
+                value=evaluation.ccc[column],
+            )
+        )
+        send(
+            Predictions(
+                corpus=corpus.name,
+                split="test",
+                dimension=dimension,
+                utterances=tuple(chosen["id"]),
+                speakers=tuple(chosen["speaker"]),
+                predicted=tuple(map(float, predicted)),
+                labels=tuple(map(float, chosen[dimension])),
+            )
+        )
+
+
+def _save(
+    spec: Spec, corpus: Corpus, encoder: Backbone, head: Head, meter: Meter, send: Send
+) -> str | None:
+    if spec.save_dir is None:
+        return None
+    name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in spec.label)
+    folder = Path(spec.save_dir) / f"{name}-seed{spec.seed}"
+    try:
+        with meter.phase("save"):
+            export(encoder, head, corpus.dimensions, folder)
+    except StrategyError as error:
+        send(Note(str(error)))
+        return None
+    return str(folder)
