@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["GEOMETRIES", "SAMPLE_RATE_HZ", "Backbone", "Geometry", "Located", "load", "locate"]
+__all__ = ["GEOMETRIES", "SAMPLE_RATE_HZ", "Backbone", "Geometry", "Located", "from_config", "load", "locate"]
 
 SAMPLE_RATE_HZ = 16_000
 FAMILIES = ("wav2vec2", "hubert", "wavlm")
@@ -263,28 +263,34 @@ def load(located: Located) -> Backbone:
     Raises:
         BackboneError: the folder does not hold a complete encoder of a known family.
     """
-    geometry = GEOMETRIES.get(located.name)
-    if located.folder is None:
-        assert geometry is not None
-        backbone = Backbone(
-            name=located.name, model=_random(_config(geometry)), normalize=geometry.normalize
-        )
-    else:
-        backbone = _from_folder(located)
-    if backbone.model.config.model_type == "wavlm":
-        from serbench.harness import wavlm
+    from transformers import AutoConfig
 
-        wavlm.attend_through_projections(backbone.model)
-    backbone.model.requires_grad_(True)
-    if hasattr(backbone.model, "masked_spec_embed"):
-        backbone.model.masked_spec_embed.requires_grad_(False)
+    if located.folder is not None:
+        return _from_folder(located)
+    geometry = GEOMETRIES[located.name]
+    config = AutoConfig.for_model(geometry.family, **geometry.config)
+    return from_config(config, name=located.name, normalize=geometry.normalize)
+
+
+def from_config(config: Any, *, name: str, normalize: bool) -> Backbone:
+    """An encoder of a library configuration, with random weights that are always the same.
+
+    Raises:
+        BackboneError: it is of no known family.
+    """
+    backbone = Backbone(name=name, model=_random(config), normalize=normalize)
+    _make_trainable(backbone.model)
     return backbone
 
 
-def _config(geometry: Geometry) -> Any:
-    from transformers import AutoConfig
+def _make_trainable(model: Any) -> None:
+    if model.config.model_type == "wavlm":
+        from serbench.harness import wavlm
 
-    return AutoConfig.for_model(geometry.family, **geometry.config)
+        wavlm.attend_through_projections(model)
+    model.requires_grad_(True)
+    if hasattr(model, "masked_spec_embed"):
+        model.masked_spec_embed.requires_grad_(False)
 
 
 def _random(config: Any) -> Any:
@@ -307,7 +313,7 @@ def _from_folder(located: Located) -> Backbone:
         raise BackboneError(f"{folder}/config.json: {error}") from error
     _check_family(config)
     if located.init == "random":
-        return Backbone(name=located.name, model=_random(config), normalize=_normalizes(folder))
+        return from_config(config, name=located.name, normalize=_normalizes(folder))
     try:
         model, report = AutoModel.from_pretrained(
             folder,
@@ -323,6 +329,7 @@ def _from_folder(located: Located) -> Backbone:
     if absent or report["mismatched_keys"]:
         lacking = ", ".join([*absent[:3], *map(str, list(report["mismatched_keys"])[:3])])
         raise BackboneError(f"{folder}: weights are missing or of another shape: {lacking}, …")
+    _make_trainable(model)
     return Backbone(name=located.name, model=model, normalize=_normalizes(folder))
 
 

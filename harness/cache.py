@@ -108,7 +108,8 @@ class StateCache:
         try:
             _allocate(draft / "states.bin", self.bytes)
             _allocate(draft / "marks.bin", len(self._frames) * _MARK.itemsize)
-            (draft / "cache.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            described = {**facts, "utterances": str(int((self._frames > 0).sum()))}
+            (draft / "cache.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
             draft.rename(self.folder)
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -221,7 +222,7 @@ def stored(folder: Path) -> list[Stored]:
             size = (path.parent / "states.bin").stat().st_size
         except (OSError, ValueError):
             continue  # being reserved or removed by another run at this moment
-        filled = float((marks != 0).mean()) if len(marks) else 0.0
+        filled = int((marks != 0).sum()) / max(1, int(facts["utterances"]))
         found.append(Stored(path.parent, size, filled, facts))
     return found
 

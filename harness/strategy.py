@@ -37,6 +37,7 @@ __all__ = [
     "parse",
     "problems",
     "register",
+    "written",
 ]
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -236,7 +237,7 @@ class Variant:
     def label(self) -> str:
         """The spec string in its canonical form: only what differs from the defaults."""
         changed = [
-            f"{field.name}={_written(getattr(self.strategy, field.name))}"
+            f"{field.name}={written(getattr(self.strategy, field.name))}"
             for field in dataclasses.fields(self.strategy)
             if getattr(self.strategy, field.name) != field.default
         ]
@@ -273,7 +274,7 @@ def _setting(text: str, entry: Entry, item: str) -> tuple[str, Any]:
     key, equals, raw = item.partition("=")
     hints = typing.get_type_hints(entry.cls)
     if not equals or key not in entry.fields():
-        known = ", ".join(f"{k}={_written(v)}" for k, v in entry.fields().items())
+        known = ", ".join(f"{k}={written(v)}" for k, v in entry.fields().items())
         raise RequestError(f"'{text}': '{item}' sets nothing; {entry.name} takes {known}")
     try:
         return key, _read(raw, hints[key])
@@ -294,7 +295,8 @@ def _read(raw: str, kind: Any) -> Value:
     raise ValueError(raw)
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A setting's value as it stands in a spec string."""
     if isinstance(value, tuple):
         return "/".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,12 +1,13 @@
-"""A folder of audio with metadata.csv: the format for one's own data, and everything wrong with it.
+"""A folder of audio with metadata.csv: the format for one's own data, and all that can be wrong.
 
 `metadata.csv` (or `.jsonl`, `.parquet`) has `file_name` and `speaker`, optionally `split` (train,
-validation, test; without it splits are made by speaker) and the labels `activation` (or `arousal`),
-`valence`, `dominance`; an empty cell is not labelled. `ratings.csv` has `file_name`, `annotator`
-and any of the dimensions; a dimension without a column in the metadata is labelled with the mean of
-its ratings, and an annotator who rated an utterance twice counts with the mean of both.
-`corpus.toml` may state `name`, `licence`, `citation`, `notes`, `synthetic`, `derived`, and the scale
-as a table `[scale]` with `min` and `max`, which must be there if a label is outside [-1, 1].
+validation, test; without it splits are made by speaker) and the labels `activation` (or
+`arousal`), `valence`, `dominance`; an empty cell is not labelled. `ratings.csv` has `file_name`,
+`annotator` and any of the dimensions; a dimension without a column in the metadata is labelled
+with the mean of its ratings, and an annotator who rated an utterance twice counts once, with the
+mean of both. `corpus.toml` may state `name`, `licence`, `citation`, `notes`, `synthetic`,
+`derived`, and the scale as a table `[scale]` with `min` and `max`; a scale must be stated if a
+label is outside [-1, 1].
 """
 
 from __future__ import annotations
@@ -24,10 +25,8 @@ from typing import Any
 
 import pandas as pd
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
 from serbench.harness.corpora.base import (
     DIMENSIONS,
-    RATINGS,
     SPLITS,
     Corpus,
     Summary,
@@ -84,9 +83,7 @@ def load(root: str | None) -> Corpus:
     reading = _Reading(folder)
     corpus = reading.corpus()
     if corpus is None:
-        raise CorpusError(
-            f"{root}: {len(reading.findings)} things are wrong", tuple(reading.findings)
-        )
+        raise CorpusError(f"{root} is not a sound corpus", tuple(reading.findings))
     return corpus
 
 
@@ -204,9 +201,11 @@ class _Reading:
 
     def _metadata(self) -> _Table | None:
         there = [file for file in METADATA if (self.folder / file).exists()]
-        if len(there) != 1:
-            found = " and ".join(there) + ": only one of them can be" if there else "missing: one of"
-            self.findings.append(f"{found}" + ("" if there else f" {', '.join(METADATA)}"))
+        if not there:
+            self.findings.append(f"there is none of {', '.join(METADATA)}")
+            return None
+        if len(there) > 1:
+            self.findings.append(f"{' and '.join(there)}: only one of them can be the metadata")
             return None
         required = ("file_name", "speaker")
         readers = {".csv": self._csv, ".jsonl": self._jsonl, ".parquet": self._parquet}
@@ -369,7 +368,7 @@ class _Reading:
                     f"{table.at(index, 'file_name')}: '{name}' is there already, in "
                     f"{table.unit} {table.lines[first[name]]}"
                 )
-        return pd.DataFrame(
+        utterances: pd.DataFrame = pd.DataFrame(
             {
                 "id": names,
                 "path": [str(self.folder / name) for name in names],
@@ -378,6 +377,7 @@ class _Reading:
                 **{name: self._numbers(table, name) for name in table.dimensions},
             }
         )
+        return utterances
 
     def _samples(self, table: _Table, names: list[str]) -> list[int]:
         samples = []
@@ -387,16 +387,17 @@ class _Reading:
             samples.append(found if isinstance(found, int) else 0)
         return samples
 
-    def _ratings(self, table: _Table, known: set[str]) -> pd.DataFrame:
+    def _ratings(self, table: _Table, known: set[str]) -> pd.DataFrame | None:
         names = self._file_names(table)
         for index, name in enumerate(names):
             if name and name not in known:
                 self.findings.append(
                     f"{table.at(index, 'file_name')}: a rating of '{name}', which the metadata lack"
                 )
-        if not table.dimensions:
-            self.findings.append(f"{table.file}: no column {', '.join(DIMENSIONS)}")
         annotators = self._words(table, "annotator")
+        if not table.dimensions:
+            self.findings.append(f"{table.file}: there is no column of {', '.join(DIMENSIONS)}")
+            return None
         parts = [
             pd.DataFrame(
                 {
@@ -408,9 +409,9 @@ class _Reading:
             )
             for dimension in table.dimensions
         ]
-        rated = pd.concat(parts) if parts else pd.DataFrame(columns=list(RATINGS))
+        rated: pd.DataFrame = pd.concat(parts).dropna(subset="value")
         by = ["utterance", "annotator", "dimension"]
-        return rated.dropna(subset="value").groupby(by, sort=False, as_index=False).mean()
+        return rated.groupby(by, sort=False, as_index=False).mean() if len(rated) else None
 
     def _scale(self, settings: _Settings, tables: list[_Table]) -> _Scale:
         """The stated scale, or [-1, 1]; labels outside it are findings."""
@@ -445,11 +446,12 @@ class _Reading:
             except CorpusError as error:
                 self.findings.append(f"{table.file}, no column 'split': {error}")
                 splits = ["train"] * len(utterances)
-            return utterances.assign(split=splits)
-        splits = self._words(table, "split")
-        self.findings += _wrong_splits(table, splits)
-        self.findings += _straddling(table, list(utterances["speaker"]), splits)
-        return utterances.assign(split=splits)
+        else:
+            splits = self._words(table, "split")
+            self.findings += _wrong_splits(table, splits)
+            self.findings += _straddling(table, list(utterances["speaker"]), splits)
+        parted: pd.DataFrame = utterances.assign(split=splits)
+        return parted
 
     def _check_labels(self, table: _Table, utterances: pd.DataFrame) -> None:
         dimensions = [name for name in DIMENSIONS if name in utterances.columns]
@@ -505,7 +507,8 @@ def _with_means(utterances: pd.DataFrame, rated: pd.DataFrame) -> pd.DataFrame:
         for name in DIMENSIONS
         if name not in utterances.columns and name in means.index.get_level_values(0)
     }
-    return utterances.assign(**added)
+    labelled: pd.DataFrame = utterances.assign(**added)
+    return labelled
 
 
 def _wrong_splits(table: _Table, splits: list[str]) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""The corpus contract: utterances, labels, ratings, audio at 16 kHz, identity, splits by speaker."""
+"""The corpus contract: utterances, labels, ratings, audio at 16 kHz, identity and splits."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ import pandas as pd
 import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
-
 from serbench.harness.errors import CorpusError
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "probe",
     "speaker_splits",
     "summarise",
+    "utterance_id",
 ]
 
 Split = Literal["train", "validation", "test"]
@@ -115,7 +116,8 @@ class Corpus:
     def subset(self, split: Split) -> pd.DataFrame:
         """The utterances of one split, in the corpus's order, numbered from 0."""
         rows = self.utterances[self.utterances["split"] == split]
-        return rows.reset_index(drop=True)
+        renumbered: pd.DataFrame = rows.reset_index(drop=True)
+        return renumbered
 
     def scaled(self, values: ArrayLike) -> NDArray[np.float64]:
         """From the corpus's own scale to [-1, 1], any shape."""
@@ -171,9 +173,11 @@ class Corpus:
             raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
 
     def _file(self, utterance: Utterance) -> tuple[str, int]:
-        path, samples = self._files[_id(utterance)]
+        path, samples = self._files[utterance_id(utterance)]
         if not isinstance(path, str):
-            raise CorpusError(f"corpus '{self.name}': '{_id(utterance)}' has no audio file")
+            raise CorpusError(
+                f"corpus '{self.name}': '{utterance_id(utterance)}' has no audio file"
+            )
         return path, samples
 
     @cached_property
@@ -184,7 +188,8 @@ class Corpus:
         )
 
 
-def _id(utterance: Utterance) -> str:
+def utterance_id(utterance: Utterance) -> str:
+    """The id, from itself or from a row."""
     return utterance if isinstance(utterance, str) else str(utterance["id"])
 
 
@@ -283,27 +288,25 @@ def speaker_splits(speakers: Sequence[str], labels: pd.DataFrame | None = None) 
     Raises:
         CorpusError: there are fewer than three speakers.
     """
-    table = pd.DataFrame({"speaker": list(speakers)})
-    sizes = table.groupby("speaker").size().to_dict()
+    sizes = Counter(speakers)
     if len(sizes) < len(SPLITS):
         raise CorpusError(
             f"{len(sizes)} speakers cannot be parted into train, validation and test: "
             "at least 3 are needed"
         )
-    sums = _label_sums(table["speaker"], labels)
+    sums = None if labels is None else _label_sums(speakers, labels)
     candidates = [_dealt(sizes, salt) for salt in range(64)]
     best = min(candidates, key=lambda dealt: _imbalance(dealt, sizes, sums))
     return [best[speaker] for speaker in speakers]
 
 
-def _label_sums(speakers: pd.Series[str], labels: pd.DataFrame | None) -> pd.DataFrame:
+def _label_sums(speakers: Sequence[str], labels: pd.DataFrame) -> pd.DataFrame:
     """Per speaker the sum and count of each standardised label, (S, 2 D)."""
-    if labels is None:
-        return pd.DataFrame(index=sorted(set(speakers)))
     values = labels.reset_index(drop=True).astype(float)
     deviation = values.std(ddof=0).replace(0.0, 1.0)
-    standard = ((values - values.mean()) / deviation).groupby(speakers.to_numpy())
-    return pd.concat([standard.sum(), standard.count().add_suffix(" count")], axis=1)
+    standard = ((values - values.mean()) / deviation).groupby(np.asarray(speakers))
+    sums: pd.DataFrame = pd.concat([standard.sum(), standard.count()], axis=1)
+    return sums
 
 
 def _dealt(sizes: Mapping[str, int], salt: int) -> dict[str, Split]:
@@ -318,18 +321,26 @@ def _dealt(sizes: Mapping[str, int], salt: int) -> dict[str, Split]:
     return dealt
 
 
-def _imbalance(dealt: Mapping[str, Split], sizes: Mapping[str, int], sums: pd.DataFrame) -> float:
+def _imbalance(
+    dealt: Mapping[str, Split], sizes: Mapping[str, int], sums: pd.DataFrame | None
+) -> float:
     total = sum(sizes.values())
     cost = 0.0
     for split in SPLITS:
         members = sorted(speaker for speaker in dealt if dealt[speaker] == split)
         cost += abs(sum(sizes[m] for m in members) / total - SHARES[split])
-        if len(sums.columns):
-            found = sums.loc[members].sum().to_numpy()
-            value, count = np.split(found, 2)
-            cost += float(np.where(count > 0, np.abs(value) / np.maximum(count, 1), 10).mean()) / 10
+        if sums is not None:
+            cost += _label_distance(sums.loc[members])
     # Sums in another order of rows differ in the last bits, which must not decide.
     return round(cost, 9)
+
+
+def _label_distance(sums: pd.DataFrame) -> float:
+    """Mean distance of a split's mean labels from the corpus's, in tenths of a deviation."""
+    totals, counts = np.split(sums.sum().to_numpy(dtype=np.float64), 2)
+    # A split without a label in some dimension is worse than any imbalance.
+    distances = np.where(counts > 0, np.abs(totals) / np.maximum(counts, 1), 100.0)
+    return float(distances.mean()) / 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 import pandas as pd
-
 from serbench.harness.corpora.base import Corpus, Split, probe
 from serbench.harness.errors import CorpusError, RequestError
 
@@ -95,7 +94,8 @@ def _utterances(folder: Path, paths: list[Path]) -> pd.DataFrame:
             rows.append(_row(path, samples, named["speaker"], EMOTIONS[named["emotion"]]))
     if findings:
         raise CorpusError(f"emodb: wrong files in {folder}", tuple(findings))
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def _row(path: Path, samples: int, speaker: str, emotion: str) -> dict[str, object]:

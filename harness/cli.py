@@ -1,0 +1,479 @@
+"""Words to calls: the command line, and nothing that the calls could not do without it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import signal
+import sys
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from serbench.harness import console, strategy
+from serbench.harness.errors import RequestError, SerbenchError
+
+if TYPE_CHECKING:
+    from serbench.harness.plan import Spec
+    from serbench.harness.request import Planned
+    from serbench.harness.results import Provenance
+
+__all__ = ["app", "main"]
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Which way of finetuning a speech encoder for emotion recognition, at what cost, how well.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+corpus_app = typer.Typer(help="One's own data.", no_args_is_help=True)
+cache_app = typer.Typer(help="Frame states kept on disk.", no_args_is_help=True)
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(cache_app, name="cache")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Database = Annotated[str, typer.Option("--db", help="SQLite file or SQLAlchemy URL.")]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="FILE.py", help="Also load this strategy.")
+]
+CacheDir = Annotated[
+    str | None, typer.Option("--cache-dir", help="Where frame states lie; else the XDG cache.")
+]
+
+
+def main() -> None:
+    """Run the command line; what is wrong with a request or with data is one message and exit 2."""
+    try:
+        app()
+    except SerbenchError as error:
+        _fail(error)
+
+
+def _fail(error: SerbenchError) -> NoReturn:
+    sys.stderr.write(f"serbench: {error}\n")
+    sys.exit(WRONG)
+
+
+@app.command()
+def run(
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SPEC]...", help="name[:field=value,…][+bf16|+fp16][+cache]"),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="The suite 'quick', or --suite's.")] = False,
+    suite: Annotated[str | None, typer.Option(help="A suite's name, or a TOML file.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Hub id, local folder, or a name of 'list backbones'.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="pretrained or random weights.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="NAME, NAME=ROOT, or a folder.")] = None,
+    head: Annotated[str | None, typer.Option(help="What is predicted.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs at most.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Utterances a batch.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Utterances a split at most.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other training setting."),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    db: Database = "runs.db",
+    cache_dir: CacheDir = None,
+    cache_limit: Annotated[
+        str | None, typer.Option(help="The most that all caches may take, such as 20GB.")
+    ] = None,
+    cache_dtype: Annotated[
+        str, typer.Option(help="auto (exactly what the run computes in), float16, …")
+    ] = "auto",
+    save: Annotated[
+        str | None, typer.Option("--save", metavar="DIR", help="Keep the trained models here.")
+    ] = None,
+    plugin: Plugins = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Also what is finished.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Finetune, clock and score: each SPEC (or suite) with each seed, into the database."""
+    from serbench.harness.request import Request, plan
+
+    given = {"epochs": epochs, "batch_size": batch_size, "limit": limit}
+    numbers = {name: str(value) for name, value in given.items() if value is not None}
+    planned = plan(
+        Request(
+            specs=tuple(specs or ()),
+            every=every,
+            suite=suite,
+            backbone=backbone,
+            init=init,
+            corpus=corpus,
+            head=head,
+            seeds=seeds,
+            device=device,
+            plugins=tuple(plugin or ()),
+            cache_dir=cache_dir,
+            cache_limit=cache_limit,
+            cache_dtype=cache_dtype,
+            save_dir=save,
+            settings={**_pairs(settings), **numbers},
+        )
+    )
+    _warn_of_problems()
+    _Session(planned, db, rerun=rerun, as_json=as_json).carry_out(dry_run)
+
+
+def _pairs(settings: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for item in settings or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise RequestError(f"--set takes KEY=VALUE, not '{item}'")
+        pairs[key.replace("-", "_")] = value
+    return pairs
+
+
+def _warn_of_problems() -> None:
+    for origin, problem in strategy.problems().items():
+        sys.stderr.write(f"serbench: left out {origin}: {problem}\n")
+
+
+class _Session:
+    """The runs of one command: what is done already, what is left, and how they end."""
+
+    def __init__(self, planned: Planned, db: str, *, rerun: bool, as_json: bool) -> None:
+        from serbench.harness.environment import machine
+        from serbench.harness.plan import fingerprint
+
+        self.planned, self.db, self.json = planned, db, as_json
+        self.machine = machine()
+        key = str(self.machine["key"])
+        self.prints = {fingerprint(spec, key): spec for spec in planned.specs}
+        self.rerun = rerun
+
+    def carry_out(self, dry_run: bool) -> None:
+        from serbench.harness.records import finished, open_database
+
+        if dry_run and not Path(self.db).exists() and "://" not in self.db:
+            self._list(set())
+            return
+        engine = open_database(self.db)
+        done = set() if self.rerun else finished(engine, self.prints)
+        if dry_run:
+            self._list(done)
+            return
+        left = {mark: spec for mark, spec in self.prints.items() if mark not in done}
+        if done and not self.json:
+            console.say(f"{len(done)} of {len(self.prints)} runs are in {self.db} already")
+        failed = self._run(engine, left) if left else 0
+        self._rank()
+        if failed:
+            sys.exit(FAILED)
+
+    def _list(self, done: set[str]) -> None:
+        rows = [
+            {"label": spec.label, "seed": spec.seed, "done": mark in done, "fingerprint": mark}
+            for mark, spec in self.prints.items()
+        ]
+        if self.json:
+            console.print_json(rows)
+            return
+        console.table(
+            ("run", "seed", ""),
+            [(r["label"], str(r["seed"]), "done" if r["done"] else "to run") for r in rows],
+        )
+
+    def _run(self, engine: Any, left: dict[str, Spec]) -> int:
+        from serbench.harness.records import record
+        from serbench.harness.results import Message, Result
+        from serbench.harness.runner import Runner
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        provenance, runner, failed = self._provenance(), Runner(), 0
+        with console.RunReport(len(left), self.json) as report:
+
+            def write(mark: str, spec: Spec, result: Result, started_at: datetime) -> int:
+                return record(
+                    engine,
+                    spec,
+                    result,
+                    provenance,
+                    fingerprint=mark,
+                    started_at=started_at,
+                    synthetic=self.planned.corpus.synthetic,
+                    derived=self.planned.corpus.derived,
+                )
+
+            for mark, spec in left.items():
+
+                def heard(message: Message, spec: Spec = spec) -> None:
+                    report.heard(spec, message)
+
+                report.started(spec)
+                started_at = datetime.now(timezone.utc)
+                try:
+                    result = runner.run(spec, heard)
+                except KeyboardInterrupt as interrupt:
+                    if interrupt.args:
+                        write(mark, spec, interrupt.args[0], started_at)
+                    report.__exit__()
+                    self._say_how_to_go_on(provenance.command)
+                report.ended(spec, result, write(mark, spec, result, started_at))
+                failed += result.status != "ok"
+        return failed
+
+    def _say_how_to_go_on(self, command: str) -> NoReturn:
+        sys.stderr.write(
+            f"serbench: interrupted; what was finished is in {self.db}. This goes on with the "
+            f"rest:\n  {command}\n"
+        )
+        sys.exit(INTERRUPTED)
+
+    def _provenance(self) -> Provenance:
+        from serbench.harness.environment import environment
+        from serbench.harness.results import Provenance
+
+        return Provenance(
+            machine=self.machine,
+            environment=environment(),
+            command=shlex.join(["serbench", *sys.argv[1:]]),
+        )
+
+    def _rank(self) -> None:
+        first = self.planned.specs[0]
+        rows = _ranked(
+            self.db,
+            machine=str(self.machine["key"]),
+            corpus=first.corpus.name,
+            backbone=first.backbone,
+            head=first.head,
+        )
+        asked = {spec.label for spec in self.planned.specs}
+        training = dataclasses.asdict(first.training)
+        rows = [r for r in rows if r["label"] in asked and r["training"] == training]
+        if self.json:
+            console.print_json({"event": "ranking", "rows": rows}, compact=True)
+        else:
+            console.ranking_table(rows)
+
+
+def _ranked(db: str, **filters: str | None) -> list[dict[str, Any]]:
+    from serbench.leaderboard import queries, ranking
+
+    engine = queries.open_for_reading(db)
+    runs = queries.configurations(engine, **filters)
+    predictions = queries.predictions(engine, ranking.chosen_runs(runs))
+    current = {entry.name: entry.source_hash for entry in strategy.entries()}
+    return [dataclasses.asdict(row) for row in ranking.rank(runs, predictions, current=current)]
+
+
+@app.command()
+def rank(
+    db: Database = "runs.db",
+    machine: Annotated[str | None, typer.Option(help="Only this machine's rows.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Only this corpus.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None,
+    head: Annotated[str | None, typer.Option(help="Only this head.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Rank what the database holds; only rows that compare share a table."""
+    strategy.discover(tuple(plugin or ()))
+    rows = _ranked(
+        db, machine=machine, corpus=corpus, backbone=backbone, head=head, suite=suite
+    )
+    if as_json:
+        console.print_json(rows)
+    elif rows:
+        console.ranking_table(rows)
+    else:
+        console.say(f"{db} holds no runs like that; serbench run --all makes some")
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's number.")],
+    db: Database = "runs.db",
+    as_json: Json = False,
+) -> None:
+    """Print everything that one run said."""
+    from serbench.leaderboard import queries
+
+    found = queries.run(queries.open_for_reading(db), run_id)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.run_page(found)
+
+
+@app.command()
+def leaderboard(db: Database = "runs.db") -> None:
+    """Open the leaderboard in the browser."""
+    import subprocess
+
+    from serbench.leaderboard import app as page
+
+    words = [sys.executable, "-m", "streamlit", "run", str(page.__file__), "--", "--db", db]
+    sys.exit(subprocess.call(words))
+
+
+@app.command()
+def doctor(
+    backbone: Annotated[str, typer.Option(help="Check the kernels of this geometry.")] = "tiny",
+    init: Annotated[str, typer.Option(help="pretrained or random weights.")] = "pretrained",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    cache_dir: CacheDir = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Check this machine: device, arithmetic in every precision, disk, plugins."""
+    from serbench.harness.doctor import examine
+
+    strategy.discover(tuple(plugin or ()))
+    findings = examine(backbone, init, device, cache_dir)
+    if as_json:
+        console.print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        console.table(
+            ("", "what", "found"), [("ok" if f.well else "!!", f.what, f.found) for f in findings]
+        )
+    if not all(finding.well for finding in findings):
+        sys.exit(FAILED)
+
+
+@app.command("new-strategy")
+def new_strategy(
+    name: Annotated[str, typer.Argument(help="Such as norm-tuning.")],
+    folder: Annotated[str, typer.Option("--dir", help="Where to write the file.")] = ".",
+) -> None:
+    """Write a strategy plugin to start from; it works as it is."""
+    from serbench.harness.scaffold import write
+
+    path = write(name, Path(folder))
+    console.say(
+        f"Wrote {path}. It trains the layer norms until you change it.\n"
+        f"  try it:  serbench run {name} --plugin {path}\n"
+        f"  test it: SERBENCH_PLUGINS={path} pytest --pyargs serbench.harness.contract"
+    )
+
+
+class Kind(str, Enum):
+    """What `serbench list` lists."""
+
+    strategies = "strategies"
+    heads = "heads"
+    corpora = "corpora"
+    backbones = "backbones"
+    suites = "suites"
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(help="All of them if not given.")] = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Say what there is to choose from."""
+    strategy.discover(tuple(plugin or ()))
+    _warn_of_problems()
+    chosen = [kind] if kind else list(Kind)
+    if as_json:
+        found = {each.value: _listed(each) for each in chosen}
+        console.print_json(found[kind.value] if kind else found)
+        return
+    for each in chosen:
+        entries = _listed(each)
+        columns = [column for column in entries[0] if column != "origin"]
+        rows = [[_in_a_cell(entry[column]) for column in columns] for entry in entries]
+        console.table(("" if kind else f"{each.value}:", *columns[1:]), rows)
+        console.say()
+
+
+def _listed(kind: Kind) -> list[dict[str, Any]]:
+    if kind is Kind.strategies:
+        return [
+            {"name": e.name, "what learns": e.summary, "settings": e.fields(), "origin": e.origin}
+            for e in strategy.entries()
+        ]
+    return [{"name": name, "what it is": text} for name, text in _summaries(kind).items()]
+
+
+def _summaries(kind: Kind) -> dict[str, str]:
+    from serbench.harness import backbone, corpora, heads
+    from serbench.harness.plan import Suite, suite_names
+
+    if kind is Kind.heads:
+        return heads.HEADS
+    if kind is Kind.corpora:
+        return corpora.names()
+    if kind is Kind.backbones:
+        return {name: geometry.summary for name, geometry in backbone.GEOMETRIES.items()}
+    return {name: Suite.load(name).title for name in suite_names()}
+
+
+def _in_a_cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={strategy.written(each)}" for key, each in value.items())
+    return str(value)
+
+
+@corpus_app.command("check")
+def corpus_check(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="In the AudioFolder format.")],
+    as_json: Json = False,
+) -> None:
+    """Say everything that is wrong with a corpus of one's own, or what is in it."""
+    from serbench.harness.corpora import audiofolder
+
+    report = audiofolder.check(folder)
+    if as_json:
+        console.print_json(dataclasses.asdict(report))
+    elif report.findings:
+        for finding in report.findings:
+            console.say(finding)
+        console.say(f"{len(report.findings)} findings in {folder}")
+    else:
+        console.corpus_page(report)
+    if report.findings:
+        sys.exit(WRONG)
+
+
+@cache_app.command("info")
+def cache_info(cache_dir: CacheDir = None, as_json: Json = False) -> None:
+    """What is kept, and how much room it takes."""
+    from serbench.harness import cache
+
+    folder = Path(cache_dir) if cache_dir else cache.default_folder()
+    found = cache.stored(folder)
+    if as_json:
+        console.print_json([dataclasses.asdict(entry) for entry in found])
+        return
+    console.table(
+        ("backbone", "corpus", "depth", "precision", "dtype", "filled", "size"),
+        [
+            (
+                *(e.facts[key] for key in ("backbone", "corpus", "depth", "precision", "dtype")),
+                f"{e.filled:.0%}",
+                console.size(e.bytes),
+            )
+            for e in found
+        ],
+        title=f"{folder}: {console.size(sum(e.bytes for e in found))}",
+    )
+
+
+@cache_app.command("clear")
+def cache_clear(cache_dir: CacheDir = None) -> None:
+    """Remove every cache in the folder."""
+    from serbench.harness import cache
+
+    folder = Path(cache_dir) if cache_dir else cache.default_folder()
+    console.say(f"freed {console.size(cache.clear(folder))} in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""What a person, or a script, sees in the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from serbench.harness.plan import Spec
+from serbench.harness.results import Message, Result
+from serbench.harness.results import Progress as Step
+
+if TYPE_CHECKING:
+    from serbench.harness.corpora.base import Summary
+
+__all__ = [
+    "RunReport",
+    "corpus_page",
+    "print_json",
+    "ranking_table",
+    "run_page",
+    "say",
+    "size",
+    "table",
+]
+
+
+def say(text: str = "") -> None:
+    """Print a line; what looks like markup stays as it is."""
+    Console(highlight=False).print(Text(text), soft_wrap=True)
+
+
+def print_json(value: Any, *, compact: bool = False) -> None:
+    """Print JSON: one line if compact, for streams of events."""
+    sys.stdout.write(json.dumps(value, indent=None if compact else 1, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """Print rows under headings, as wide as the terminal."""
+    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, show_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(drawn)
+
+
+def size(count: float | None) -> str:
+    """Bytes for people."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+class RunReport:
+    """Tells how the runs go: bars on a terminal, a line a run elsewhere, events as JSON."""
+
+    def __init__(self, total: int, as_json: bool) -> None:
+        self._total, self._json, self._done = total, as_json, 0
+        self._console = Console(highlight=False)
+        self._bars = self._console.is_terminal and not as_json
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._bars,
+        )
+        self._all = self._progress.add_task("all runs", total=total)
+        self._one = self._progress.add_task("", total=1)
+
+    def __enter__(self) -> RunReport:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def started(self, spec: Spec) -> None:
+        """A run begins."""
+        self._progress.reset(
+            self._one,
+            total=spec.training.epochs,
+            description=f"{spec.label} seed {spec.seed}",
+        )
+        if self._json:
+            print_json({"event": "started", "label": spec.label, "seed": spec.seed}, compact=True)
+
+    def heard(self, spec: Spec, message: Message) -> None:
+        """A run said something."""
+        if not isinstance(message, Step) or message.phase != "train":
+            return
+        epochs = message.epoch + message.done / message.total
+        self._progress.update(self._one, completed=round(epochs, 2))
+        self._progress.update(
+            self._all, completed=round(self._done + epochs / spec.training.epochs, 2)
+        )
+
+    def ended(self, spec: Spec, result: Result, run_id: int) -> None:
+        """A run is over and stored."""
+        self._done += 1
+        self._progress.update(self._all, completed=self._done)
+        wall_s = sum(phase.wall_s for phase in result.phases)
+        if self._json:
+            print_json(
+                {
+                    "event": "ended",
+                    "run": run_id,
+                    "label": spec.label,
+                    "seed": spec.seed,
+                    "status": result.status,
+                    "message": result.message,
+                    "wall_s": round(wall_s, 3),
+                },
+                compact=True,
+            )
+            return
+        ccc = ", ".join(
+            f"{score.dimension} {score.value:.3f}"
+            for score in result.scores
+            if score.epoch is None and score.metric == "ccc"
+        )
+        outcome = f"{wall_s:.1f} s{'  CCC ' + ccc if ccc else ''}"
+        line = f"{result.status:<11} {spec.label}  seed {spec.seed}  "
+        line += outcome if result.status == "ok" else (result.message or "")
+        self._progress.console.print(Text(line), soft_wrap=True)
+        for note in result.notes:
+            self._progress.console.print(Text(f"            {note}"), soft_wrap=True)
+
+
+def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print configurations in their order; those that cannot be told apart share a rank."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(_group(row), []).append(row)
+    for (title, *flags), members in groups.items():
+        say()
+        say(title + "".join(f"  [{flag}]" for flag in flags))
+        _ranked(members)
+    if groups:
+        say()
+        say(
+            "# shares a number where CCC cannot be told apart (95 %, paired by speaker) · "
+            "* on the Pareto front of CCC, time and memory"
+        )
+
+
+def _group(row: Mapping[str, Any]) -> tuple[str, ...]:
+    flags = [
+        name.replace("_", " ") for name in ("synthetic", "derived", "cost_only") if row.get(name)
+    ]
+    title = f"{row['backbone']} · {row['corpus']} · {row['head']} · {row['machine']}"
+    return (title, *flags)
+
+
+def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
+    drawn = Table(box=None, pad_edge=False, show_edge=False)
+    drawn.add_column("#", justify="right")
+    drawn.add_column("strategy", overflow="fold", min_width=14)
+    for heading in ("act CCC", "val CCC", "s/epoch", "speed", "memory", "trained", "runs"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        memory = row["peak_vram_bytes"] if row["peak_vram_bytes"] else row["peak_host_bytes"]
+        failed = f" -{row['failed']}" if row["failed"] else ""
+        drawn.add_row(
+            _number(row["rank"], "d") + ("*" if row["pareto"] else " "),
+            Text(str(row["label"])),
+            _number(row["ccc_activation"], ".3f"),
+            _number(row["ccc_valence"], ".3f"),
+            _number(row["epoch_s"], ".2f"),
+            _number(row["speedup_vs_full"], ".2f") + ("x" if row["speedup_vs_full"] else ""),
+            size(memory),
+            _count(row["trainable_params"]),
+            f"{row['runs']}{failed}",
+        )
+    Console(highlight=False).print(drawn)
+
+
+def _number(value: Any, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _count(value: int | None) -> str:
+    if value is None:
+        return "–"
+    for unit in ("", "k", "M"):
+        if value < 1000:
+            return f"{value:.3g}{unit}"
+        value = value / 1000  # type: ignore[assignment]
+    return f"{value:.3g}G"
+
+
+def run_page(run: Mapping[str, Any]) -> None:
+    """Print one run: how it ended, where it was made, its phases, its scores."""
+    say(f"run {run['id']}: {run['label']}, seed {run['seed']}: {run['status']}")
+    if run["message"]:
+        say(f"  {run['message']}")
+    machine, software = run["machine"], run["environment"]
+    facts = {
+        "backbone": f"{run['backbone']} ({run['init']} weights, {run['backbone_hash']})",
+        "corpus": _flagged(run),
+        "settings": ", ".join(f"{k}={v}" for k, v in run["config"].items()),
+        "training": ", ".join(f"{k}={v}" for k, v in run["training"].items()),
+        "parameters": f"{_count(run['trainable_params'])} trained in the backbone, "
+        f"{_count(run['head_params'])} in the head, {_count(run['total_params'])} in all",
+        "frozen prefix": f"{run['frozen_depth']} of {run['stages']} stages"
+        + (f", {size(run['cache_bytes'])} cached" if run["cache_bytes"] else ""),
+        "epoch": f"{_number(run['epoch_s'], '.3f')} s warm, "
+        f"{_number(run['audio_s_per_s'], '.1f')} s of audio a second; "
+        f"whole run {_number(run['run_s'], '.1f')} s",
+        "peak memory": f"VRAM {size(run['peak_vram_bytes'])}, host {size(run['peak_host_bytes'])} "
+        f"({size(run['peak_host_anonymous_bytes'])} anonymous)",
+        "machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}; "
+        f"run on {run['device']}",
+        "versions": ", ".join(
+            f"{name} {software[name]}" for name in ("serbench", "python", "torch", "transformers")
+        ),
+        "command": run["command"],
+    }
+    table(("", ""), [(name, str(text)) for name, text in facts.items()])
+    say()
+    columns = ("phase", "epoch", "wall s", "waited s", "audio s", "loss", "host peak")
+    rows = [
+        (
+            p["phase"],
+            ("" if p["epoch"] is None else str(p["epoch"])) + (" cold" if p["cold"] else ""),
+            _number(p["wall_s"], ".3f"),
+            _number(p["data_wait_s"], ".3f"),
+            _number(p["audio_s"], ".1f"),
+            _number(p["loss"], ".4f"),
+            size(p["peak_host_bytes"]),
+        )
+        for p in run["phases"]
+    ]
+    table(columns, rows)
+    final = [s for s in run["scores"] if s["epoch"] is None]
+    if final:
+        say()
+        table(
+            ("corpus", "split", "measure", "dimension", "value"),
+            [
+                (s["corpus"], s["split"], s["metric"], s["dimension"], _number(s["value"], ".4f"))
+                for s in final
+            ],
+        )
+    for note in run["notes"] or ():
+        say(f"note: {note}")
+    if run["traceback"]:
+        say(run["traceback"])
+
+
+def _flagged(run: Mapping[str, Any]) -> str:
+    flags = [name for name in ("synthetic", "derived", "cost_only") if run[name]]
+    return run["corpus"] + "".join(f" [{flag.replace('_', ' ')}]" for flag in flags)
+
+
+def corpus_page(name: str, summary: Summary) -> None:
+    """Print what a sound corpus holds."""
+    say(f"{name} is well")
+    parts = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
+    rated = summary.ratings_per_utterance
+    facts = [
+        ("utterances", f"{summary.utterances} ({parts})"),
+        ("audio", f"{summary.hours:.2f} h at 16 kHz"),
+        ("speakers", str(summary.speakers)),
+        ("annotators", str(summary.annotators) + (f", {rated:.1f} an utterance" if rated else "")),
+    ]
+    table(("", ""), facts)
+    say()
+    table(
+        ("dimension", "labelled", "lowest", "mean", "highest", "in ten bins", "raters agree (CCC)"),
+        [
+            (
+                dimension,
+                str(label.labelled),
+                _number(label.minimum, ".2f"),
+                _number(label.mean, ".2f"),
+                _number(label.maximum, ".2f"),
+                " ".join(map(str, label.histogram)),
+                _number(label.agreement, ".2f"),
+            )
+            for dimension, label in summary.labels.items()
+        ],
+    )

@@ -1,0 +1,194 @@
+"""What every strategy must keep to, as tests that a plugin's author can run.
+
+    pytest --pyargs serbench.harness.contract
+
+takes in every registered strategy: the built-in ones, installed plugins, and the files that the
+environment variable SERBENCH_PLUGINS names (several are parted as in PATH).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from serbench.harness import heads, strategy
+from serbench.harness.backbone import Backbone, from_config
+from serbench.harness.cache import StateCache
+from serbench.harness.guard import Guard
+from serbench.harness.meter import Meter
+from serbench.harness.plan import Training
+from serbench.harness.prefix import STATE_DTYPES, Audio
+from serbench.harness.results import Phase
+from serbench.harness.strategy import Entry, Precision, Variant
+from serbench.harness.trainer import Data, Trainer
+
+SMALL = {
+    "hidden_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": (32,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 3,
+}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "wav2vec2": {},
+    "wav2vec2-prenorm": {"feat_extract_norm": "layer", "do_stable_layer_norm": True},
+    "hubert": {},
+    "wavlm": {},
+}
+EPOCHS = 2
+UTTERANCES = 10
+
+
+def encoder(family: str) -> Backbone:
+    """An encoder of that family, small enough to train in a moment, with fixed random weights."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(family.partition("-")[0], **{**SMALL, **FAMILIES[family]})
+    backbone = from_config(config, name=family, normalize=True)
+    backbone.total_steps = EPOCHS * 2
+    return backbone
+
+
+def sounds() -> Data:
+    """Noise of several lengths whose loudness is its label, the same in every process."""
+    rng = np.random.default_rng(0)
+    samples = rng.integers(1600, 4800, UTTERANCES)
+    level = rng.uniform(-1, 1, (UTTERANCES, 2)).astype(np.float32)
+    waves = [
+        (rng.normal(size=count) * (1.5 + row[0])).astype(np.float32)
+        for count, row in zip(samples, level, strict=True)
+    ]
+    split = np.arange(UTTERANCES)
+    return Data(
+        Audio(waves.__getitem__, samples.astype(np.int64)),
+        level,
+        {"train": split[:6], "validation": split[6:8], "test": split[8:]},
+    )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a short training gave: each epoch's loss, and the predictions (M, D) for the test."""
+
+    losses: list[float]
+    predicted: np.ndarray[Any, np.dtype[np.float32]]
+    trainer: Trainer
+
+
+def learn(
+    variant: Variant, family: str, folder: Path, cache_dtype: str | None = None
+) -> Learnt:
+    """Train a variant for two epochs on `sounds`, and check what moved."""
+    backbone, data, phases = encoder(family), sounds(), list[Phase]()
+    torch.manual_seed(7)
+    variant.strategy.adapt(backbone)
+    head = heads.build("consensus", SMALL["hidden_size"], 2)  # type: ignore[arg-type]
+    guard = Guard(backbone, variant.label, variant.strategy.head_only)
+    dtype = cache_dtype or str(STATE_DTYPES[variant.precision]).removeprefix("torch.")
+
+    def open_cache(depth: int, width: int) -> StateCache:
+        frames = trainer_frames(backbone, data)
+        return StateCache(folder, {"depth": str(depth)}, frames, width, dtype)
+
+    trainer = Trainer(
+        backbone,
+        head,
+        data,
+        variant=variant,
+        training=Training(epochs=EPOCHS, batch_size=3),
+        seed=0,
+        device=torch.device("cpu"),
+        meter=Meter(torch.device("cpu"), phases.append),
+        open_cache=open_cache,
+        progress=lambda _: None,
+    )
+    trainer.fit(lambda epoch, evaluation: None)
+    guard.check(trainer.learned())
+    predicted = trainer.test().predicted
+    trainer.close()
+    losses = [p.loss for p in phases if p.phase == "train" and p.loss is not None]
+    return Learnt(losses, predicted, trainer)
+
+
+def trainer_frames(backbone: Backbone, data: Data) -> list[int]:
+    """Frames of each utterance."""
+    from serbench.harness.stages import Stages
+
+    frames: list[int] = Stages(backbone).frames(torch.from_numpy(data.audio.samples)).tolist()
+    return frames
+
+
+def _entries() -> Iterator[Entry]:
+    named = os.environ.get("SERBENCH_PLUGINS", "")
+    strategy.discover(tuple(path for path in named.split(os.pathsep) if path))
+    yield from strategy.entries()
+
+
+every_strategy = pytest.mark.parametrize("entry", list(_entries()), ids=lambda entry: entry.name)
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+@every_strategy
+def test_is_declared_so_that_it_can_be_named(entry: Entry) -> None:
+    """It has a summary, and its spec string reads back as itself."""
+    assert entry.summary, "the class needs a docstring: its first line is shown in lists"
+    variant = Variant(entry.name, entry.cls(), "bf16", True)
+    assert strategy.parse(variant.label) == variant
+    assert set(variant.config) == set(entry.fields())
+
+
+@every_strategy
+@every_family
+def test_trains_what_it_says_and_nothing_else(entry: Entry, family: str, tmp_path: Path) -> None:
+    """Something moves, no frozen tensor does, and the losses are numbers."""
+    learnt = learn(Variant(entry.name, entry.cls()), family, tmp_path)
+    assert len(learnt.losses) == EPOCHS
+    assert all(math.isfinite(loss) for loss in learnt.losses)
+
+
+@every_strategy
+def test_gives_the_same_for_the_same_seed(entry: Entry, tmp_path: Path) -> None:
+    """Two runs of one seed have the same losses, bit for bit."""
+    variant = Variant(entry.name, entry.cls())
+    first, second = (learn(variant, "wav2vec2", tmp_path) for _ in range(2))
+    assert first.losses == second.losses
+    np.testing.assert_array_equal(first.predicted, second.predicted)
+
+
+@every_strategy
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_learns_the_same_from_the_cache(
+    entry: Entry, precision: Precision, tmp_path: Path
+) -> None:
+    """A cached run has the live run's losses, while the cache is filled and when it is full."""
+    live = learn(Variant(entry.name, entry.cls(), precision), "wav2vec2", tmp_path)
+    if live.trainer.stages.frozen_depth() == 0:
+        pytest.skip("its first stage is trainable, so there is nothing to cache")
+    cached = Variant(entry.name, entry.cls(), precision, cached=True)
+    for _ in ("filling", "full"):
+        again = learn(cached, "wav2vec2", tmp_path)
+        # Later epochs mix the utterances anew, and other batch mates may move the last bits.
+        assert again.losses[0] == live.losses[0]
+        tolerance = 1e-5 if precision == "fp32" else 2e-2
+        np.testing.assert_allclose(again.losses, live.losses, rtol=tolerance)
+
+
+@every_strategy
+def test_leaves_the_class_it_was_made_from_alone(entry: Entry) -> None:
+    """Adapting one backbone leaves no trace on the next."""
+    untouched = encoder("wav2vec2")
+    before = copy.deepcopy({n: p.requires_grad for n, p in untouched.model.named_parameters()})
+    entry.cls().adapt(encoder("wav2vec2"))
+    after = {n: p.requires_grad for n, p in encoder("wav2vec2").model.named_parameters()}
+    assert after == before

@@ -1,0 +1,72 @@
+"""What is well and what is not on this machine, before anything runs on it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from serbench.harness import strategy
+from serbench.harness.cache import default_folder
+from serbench.harness.environment import environment, machine, resolve_device
+from serbench.harness.strategy import PRECISIONS
+
+__all__ = ["Finding", "examine"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, whether it is well, and what was found."""
+
+    what: str
+    well: bool
+    found: str
+
+
+def examine(backbone: str, init: str, device: str, cache_dir: str | None) -> list[Finding]:
+    """Look at the machine, the device's arithmetic for a geometry, the disk and the plugins.
+
+    Raises:
+        SerbenchError: there is no such backbone or device.
+    """
+    return [*_surroundings(cache_dir), *_arithmetic(backbone, init, resolve_device(device))]
+
+
+def _surroundings(cache_dir: str | None) -> Iterator[Finding]:
+    here, software = machine(), environment()
+    memory = int(here["memory_bytes"] or 0) / 2**30
+    yield Finding("machine", True, f"{here['cpu']}, {here['cores']} cores, {memory:.0f} GiB")
+    gpu = "none that NVML sees"
+    if here["gpu"]:
+        gpu = f"{here['gpu_count']} × {here['gpu']}, driver {here['driver']}"
+    yield Finding("GPU", True, gpu)
+    names = ("serbench", "python", "torch", "transformers", "peft")
+    yield Finding("versions", True, ", ".join(f"{name} {software[name]}" for name in names))
+    folder = Path(cache_dir) if cache_dir else default_folder()
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free / 1e9
+    yield Finding("cache folder", free > 1, f"{folder}, {free:.0f} GB free")
+    for origin, problem in strategy.problems().items():
+        yield Finding(f"plugin {origin}", False, problem)
+    yield Finding("strategies", True, ", ".join(entry.name for entry in strategy.entries()))
+
+
+def _arithmetic(backbone: str, init: str, device: str) -> Iterator[Finding]:
+    import torch
+
+    from serbench.harness import arithmetic
+    from serbench.harness import backbone as backbones
+
+    encoder = backbones.load(backbones.locate(backbone, init))
+    where = torch.device(device)
+    encoder.model.to(where).eval()
+    for precision in PRECISIONS[1:]:
+        if precision == "fp16" and where.type == "cpu":
+            yield Finding("fp16", True, "not offered on the CPU")
+            continue
+        checks = arithmetic.check_kernels(encoder.model, where, precision)
+        worst = max(checks, key=lambda check: check.relative_error)
+        text = f"{backbone} on {device}: {len(checks)} kernels against fp32, the worst off by "
+        text += f"{worst.relative_error:.2%} ({worst.kernel})"
+        yield Finding(precision, all(check.right for check in checks), text)

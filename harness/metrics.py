@@ -1,0 +1,208 @@
+"""Every measure: its name, its unit, which way is better, and how it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["METRICS", "Metric", "Unit", "ccc"]
+
+Unit = Literal["CCC", "s", "audio s/s", "×", "share", "epochs", "bytes", "parameters"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One measure, as every table, chart and export shows it."""
+
+    key: str
+    """As in the objects of `rank --json`."""
+    label: str
+    """A column's heading."""
+    unit: Unit
+    higher_is_better: bool | None
+    """None where neither end is better by itself."""
+    description: str
+    """What it is and how it is computed, for a reader new to it."""
+
+
+def _concordance(dimension: str, what: str) -> Metric:
+    return Metric(
+        key=f"ccc_{dimension}",
+        label=f"CCC {dimension}",
+        unit="CCC",
+        higher_is_better=True,
+        description=(
+            f"How well {dimension} ({what}) is predicted: concordance correlation coefficient of "
+            "predictions and labels over all utterances of the test split together; 1 is perfect, "
+            "0 is chance, and a wrong mean or spread counts against it as a wrong order does."
+        ),
+    )
+
+
+def _seconds(key: str, label: str, description: str) -> Metric:
+    return Metric(key=key, label=label, unit="s", higher_is_better=False, description=description)
+
+
+def _bytes(key: str, label: str, description: str) -> Metric:
+    return Metric(
+        key=key, label=label, unit="bytes", higher_is_better=False, description=description
+    )
+
+
+def _parameters(key: str, label: str, better: bool | None, description: str) -> Metric:
+    return Metric(
+        key=key, label=label, unit="parameters", higher_is_better=better, description=description
+    )
+
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        _concordance("activation", "calm to excited"),
+        _concordance("valence", "negative to positive"),
+        _concordance("dominance", "weak to strong"),
+        _seconds(
+            "epoch_s",
+            "Epoch",
+            "Wall-clock time of training once over the training split: median over the epochs "
+            "after the first, which is cold; from the first batch asked for to the end of the last "
+            "optimiser step, without validation, saving and cache filling.",
+        ),
+        Metric(
+            key="audio_s_per_s",
+            label="Throughput",
+            unit="audio s/s",
+            higher_is_better=True,
+            description=(
+                "Seconds of speech trained on in a second of wall-clock time: all audio of the "
+                "warm epochs divided by all their time; padding does not count as audio."
+            ),
+        ),
+        _seconds(
+            "cache_fill_s",
+            "Cache filling",
+            "Wall-clock time for computing the frozen part of the encoder once for each utterance "
+            "and storing what comes out; empty for a run without a cache.",
+        ),
+        _seconds(
+            "run_s",
+            "Whole run",
+            "Wall-clock time of all phases of the run: setup, cache filling, training, validation, "
+            "test and saving.",
+        ),
+        Metric(
+            key="speedup_vs_full",
+            label="Speed-up",
+            unit="×",
+            higher_is_better=True,
+            description=(
+                "How many times shorter a warm epoch is than when the whole encoder is trained "
+                "uncached in fp32, in the same setting on the same machine; 1 is equally long."
+            ),
+        ),
+        Metric(
+            key="time_saved_vs_full",
+            label="Time saved",
+            unit="share",
+            higher_is_better=True,
+            description=(
+                "Share of the whole run's time that is saved against training the whole encoder "
+                "uncached in fp32 for the same epochs, with cache filling counted as time spent; "
+                "below 0 if the run takes longer."
+            ),
+        ),
+        Metric(
+            key="break_even_epoch",
+            label="Break-even",
+            unit="epochs",
+            higher_is_better=False,
+            description=(
+                "Number of epochs after which filling the cache has paid: the first at which the "
+                "cached run, filling included, is ahead of the same run without a cache; empty if "
+                "it never is, or if there is no such pair of runs."
+            ),
+        ),
+        _bytes(
+            "peak_vram_bytes",
+            "GPU memory",
+            "Most memory that the run's tensors held on the GPU while training (peak allocated, "
+            "reset for each phase); empty without a GPU.",
+        ),
+        _bytes(
+            "peak_reserved_bytes",
+            "GPU memory reserved",
+            "Most memory that the run's allocator had taken from the GPU while training, which is "
+            "what must be free for it to fit; empty without a GPU.",
+        ),
+        _bytes(
+            "peak_host_bytes",
+            "Host memory",
+            "Most resident memory of the run's process while training, mapped files included.",
+        ),
+        _bytes(
+            "peak_host_anonymous_bytes",
+            "Host memory of its own",
+            "Most resident memory of the run's process while training that belongs to no file: "
+            "mapped pages of a cache, which the system can drop at any time, are not in it.",
+        ),
+        _bytes(
+            "cache_bytes",
+            "Cache on disk",
+            "Size of the stored outputs of the frozen part of the encoder; empty without a cache.",
+        ),
+        _parameters(
+            "trainable_params",
+            "Trained",
+            False,
+            "Parameters that the optimiser may change, in encoder, added modules and head.",
+        ),
+        _parameters(
+            "head_params",
+            "Head",
+            None,
+            "Parameters of the head, which turns the encoder's frames into predictions.",
+        ),
+        _parameters(
+            "total_params",
+            "Parameters",
+            None,
+            "All parameters of encoder, added modules and head, trained or not.",
+        ),
+    )
+}
+"""Every measure by its key."""
+
+
+def ccc(
+    truth: Sequence[float] | NDArray[np.floating],
+    prediction: Sequence[float] | NDArray[np.floating],
+) -> float:
+    """Concordance correlation coefficient over pooled utterances, in [-1, 1].
+
+    2 cov / (var_truth + var_prediction + (mean_truth - mean_prediction)²) with population moments;
+    Lin (1989), Biometrics 45, 255-268. Both are of shape (N,). Pairs with a NaN are left out. The
+    result is NaN if fewer than 2 pairs remain, or if all truths and predictions are one and the
+    same number; it is 0 if truth or prediction is constant otherwise.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    import audmetric
+    import numpy as np
+
+    given = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    if given[0].shape != given[1].shape:
+        raise ValueError(f"{len(given[0])} truths, but {len(given[1])} predictions")
+    known = ~(np.isnan(given[0]) | np.isnan(given[1]))
+    kept = given[0][known], given[1][known]
+    if len(kept[0]) < 2:
+        return float("nan")
+    # The formula would give 0/0, or whatever the rounding of the means makes of it.
+    if 0.0 in (np.ptp(kept[0]), np.ptp(kept[1])):
+        return float("nan") if np.array_equal(*kept) else 0.0
+    return float(audmetric.concordance_cc(*kept))

@@ -1,0 +1,202 @@
+"""From flags, a suite and the defaults to the specs of the runs that are asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serbench.harness import backbone, cache, corpora, heads, strategy
+from serbench.harness.environment import resolve_device
+from serbench.harness.errors import RequestError
+from serbench.harness.plan import CorpusRef, Spec, Suite, Training, interleaved
+from serbench.harness.strategy import Variant
+
+if TYPE_CHECKING:
+    from serbench.harness.corpora.base import Corpus
+
+__all__ = ["DEFAULT_BACKBONE", "DEFAULT_CORPUS", "Planned", "Request", "plan", "read_bytes"]
+
+DEFAULT_SUITE = "quick"
+DEFAULT_BACKBONE = "tiny"
+DEFAULT_CORPUS = "generated"
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The words of `serbench run`; None where a flag was not given."""
+
+    specs: tuple[str, ...] = ()
+    every: bool = False
+    suite: str | None = None
+    backbone: str | None = None
+    init: str | None = None
+    corpus: str | None = None
+    head: str | None = None
+    seeds: str | None = None
+    device: str = "auto"
+    plugins: tuple[str, ...] = ()
+    cache_dir: str | None = None
+    cache_limit: str | None = None
+    cache_dtype: str = "auto"
+    save_dir: str | None = None
+    settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Training settings by name, as text; they go before the suite's."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The runs in the order they go in, and the corpus that they share."""
+
+    specs: list[Spec]
+    corpus: Corpus
+
+
+def plan(request: Request) -> Planned:
+    """Turn a request into runs; whatever is wrong with it is found here, before the first one.
+
+    Raises:
+        SerbenchError: what is wrong.
+    """
+    strategy.discover(tuple(str(Path(path).resolve()) for path in request.plugins))
+    suite = _suite(request)
+    variants = [strategy.parse(text) for text in request.specs or suite.chosen()]
+    device = resolve_device(request.device)
+    _check_precisions(variants, device)
+    if request.cache_dtype not in cache.CACHE_DTYPES:
+        raise RequestError(f"--cache-dtype is one of {', '.join(cache.CACHE_DTYPES)}")
+    located = backbone.locate(
+        _named(request.backbone, suite.backbone, suite, "--backbone"),
+        request.init or suite.init,
+    )
+    ref = read_corpus(_named(request.corpus, suite.corpus, suite, "--corpus"))
+    corpus = corpora.load(ref)
+    first = Spec(
+        variant=variants[0],
+        source_hash="",
+        backbone=located.name,
+        init=located.init,
+        backbone_hash=located.hash,
+        backbone_folder=located.folder,
+        corpus=ref,
+        corpus_hash=corpus.manifest_hash,
+        head=heads.check(request.head or suite.head),
+        training=_training(suite, request.settings),
+        seed=0,
+        device=device,
+        cost_only=suite.cost_only,
+        suite=suite.name or None,
+        plugins=tuple(str(Path(path).resolve()) for path in request.plugins),
+        cache_dir=_absolute(request.cache_dir),
+        cache_limit_bytes=read_bytes(request.cache_limit) if request.cache_limit else None,
+        cache_dtype=request.cache_dtype,
+        fresh_cache=suite.fresh_cache,
+        save_dir=_absolute(request.save_dir),
+    )
+    specs = [
+        dataclasses.replace(
+            first, variant=v, seed=seed, source_hash=strategy.find(v.name).source_hash
+        )
+        for v in dict.fromkeys(variants)
+        for seed in _seeds(request.seeds, suite)
+    ]
+    return Planned(interleaved(specs), corpus)
+
+
+def _suite(request: Request) -> Suite:
+    if request.specs and request.every:
+        raise RequestError("name SPECs or give --all, not both")
+    if request.suite:
+        return Suite.load(request.suite)
+    if request.every:
+        return Suite.load(DEFAULT_SUITE)
+    if request.specs:
+        return Suite(
+            name="", title="", variants=(), backbone=DEFAULT_BACKBONE, corpus=DEFAULT_CORPUS
+        )
+    raise RequestError(
+        "nothing to run: name SPECs (such as top-layers:layers=3+bf16+cache), or give --all, "
+        "or --suite NAME (serbench list suites)"
+    )
+
+
+def _named(flag: str | None, suites: str | None, suite: Suite, option: str) -> str:
+    chosen = flag or suites
+    if chosen is None:
+        raise RequestError(f"the suite {suite.name} needs {option}: {suite.title}")
+    return chosen
+
+
+def _check_precisions(variants: Sequence[Variant], device: str) -> None:
+    for variant in variants:
+        if variant.precision == "fp16" and device == "cpu":
+            raise RequestError(
+                f"{variant.label}: fp16 with its gradient scaler needs CUDA; on the CPU use +bf16"
+            )
+
+
+def read_corpus(text: str) -> CorpusRef:
+    """Read `NAME`, `NAME=ROOT` or a folder.
+
+    Raises:
+        RequestError: ROOT is empty.
+    """
+    name, equals, root = text.partition("=")
+    if equals and not root:
+        raise RequestError(f"--corpus {text}: the folder after '=' is missing")
+    if not equals and Path(text).is_dir() and text not in corpora.names():
+        return CorpusRef(str(Path(text).resolve()))
+    if root and Path(root).exists():
+        root = str(Path(root).resolve())
+    return CorpusRef(name, root or None)
+
+
+def _training(suite: Suite, settings: Mapping[str, str]) -> Training:
+    kinds = typing.get_type_hints(Training)
+    values: dict[str, Any] = dict(suite.training)
+    for name, text in settings.items():
+        if name not in kinds:
+            raise RequestError(f"--set {name}: there are {', '.join(kinds)}")
+        kind = float if kinds[name] is float else int
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            raise RequestError(f"{name} takes {kind.__name__}, not '{text}'") from None
+    return Training(**values)
+
+
+def _seeds(text: str | None, suite: Suite) -> tuple[int, ...]:
+    if text is None:
+        return suite.seeds
+    try:
+        seeds = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise RequestError(f"--seeds takes whole numbers joined by commas, not '{text}'") from None
+    if min(seeds) < 0:
+        raise RequestError("--seeds takes numbers from 0 on")
+    return seeds
+
+
+def read_bytes(text: str) -> int:
+    """Read a size like `20GB`, `500M` or `1e9`.
+
+    Raises:
+        RequestError: it is none.
+    """
+    match = re.fullmatch(r"([0-9.eE+]+?)\s*([kMGT]?)B?", text.strip())
+    try:
+        if match is None:
+            raise ValueError(text)
+        return int(float(match[1]) * UNITS[match[2]])
+    except ValueError:
+        raise RequestError(f"'{text}' is no size; write 500MB or 20GB") from None
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(Path(path).expanduser())

@@ -1,0 +1,155 @@
+"""The page: `streamlit run leaderboard/app.py -- --db runs.db`, or `serbench leaderboard`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from serbench.harness import strategy
+from serbench.harness.errors import DatabaseError, SerbenchError
+from serbench.harness.metrics import METRICS
+from serbench.leaderboard import charts, queries, ranking, tables
+from serbench.leaderboard.ranking import Row
+
+COSTS = ("epoch_s", "run_s", "peak_vram_bytes", "peak_host_bytes", "trainable_params")
+GOODS = ("ccc_activation", "ccc_valence", "ccc_dominance", "audio_s_per_s")
+
+
+def database() -> str:
+    """What `--db` names after `--`, else SERBENCH_DB, else runs.db in the current folder."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--db")
+    given: str | None = parser.parse_known_args()[0].db
+    return given or os.environ.get("SERBENCH_DB") or "runs.db"
+
+
+def version(url_or_path: str) -> tuple[tuple[int, int], ...]:
+    """Changes whenever the database's file or its write-ahead log does."""
+    files = [Path(f"{url_or_path}{suffix}") for suffix in ("", "-wal")]
+    stats = [file.stat() for file in files if file.is_file()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+
+@st.cache_data(show_spinner="Ranking the runs", ttl=60, max_entries=4)
+def ranked(
+    url_or_path: str, version: tuple[tuple[int, int], ...], current: Mapping[str, str]
+) -> list[Row]:
+    """All rows of a database; `version` keys the cache."""
+    engine = queries.open_for_reading(url_or_path)
+    runs = queries.configurations(engine)
+    predictions = queries.predictions(engine, ranking.chosen_runs(runs))
+    return ranking.rank(runs, predictions, current=current)
+
+
+@st.cache_data(show_spinner=False, ttl=60)
+def current_sources() -> tuple[dict[str, str], str | None]:
+    """Source hash of every registered strategy, and what stood in the way of finding them."""
+    try:
+        strategy.discover()
+    except SerbenchError as error:
+        return {}, str(error)
+    return {entry.name: entry.source_hash for entry in strategy.entries()}, None
+
+
+def one_group(rows: Sequence[Row]) -> list[Row]:
+    """Let the reader choose a machine, a corpus, a backbone, and a setting if there are several."""
+    columns = st.columns(3)
+    for column, (title, key) in zip(
+        columns,
+        (("Machine", "machine"), ("Corpus", "corpus"), ("Backbone", "backbone")),
+        strict=True,
+    ):
+        names = {getattr(row, key): _written(row, key) for row in rows}
+        chosen = column.selectbox(title, list(names), format_func=names.__getitem__, key=key)
+        rows = [row for row in rows if getattr(row, key) == chosen]
+    settings = {row.group: tables.setting(row) for row in rows}
+    if len(settings) > 1:
+        group = st.selectbox(
+            "Setting", list(settings), format_func=settings.__getitem__, key="setting"
+        )
+        rows = [row for row in rows if row.group == group]
+    return list(rows)
+
+
+def _written(row: Row, key: str) -> str:
+    return f"{row.machine_name} ({row.machine[:6]})" if key == "machine" else getattr(row, key)
+
+
+def show_warnings(rows: Sequence[Row]) -> None:
+    """Say above the figures what holds for them."""
+    if any(row.synthetic for row in rows):
+        st.warning(
+            "Generated data: costs are real, scores say nothing about speech.",
+            icon=":material/science:",
+        )
+    if any(row.derived for row in rows):
+        st.warning(
+            "The labels of this corpus are derived from categories, not rated.",
+            icon=":material/label:",
+        )
+    if any(row.cost_only for row in rows):
+        st.info("These runs measured cost only; they are ranked by seconds an epoch.")
+    if not any(row.runs for row in rows):
+        st.error("No run of this comparison has ended well.")
+
+
+def show_table(rows: Sequence[Row]) -> None:
+    """The ranked table."""
+    frame = tables.table(rows)
+    numbers = frame.select_dtypes("number").columns.difference(["Rank", "Seeds"])
+    shown = {name: st.column_config.NumberColumn(format="%.3f") for name in numbers}
+    st.dataframe(frame, hide_index=True, column_config=shown, key="ranking")
+    st.caption(
+        "Rows that share a rank cannot be told apart: the 95 % interval of their difference, from "
+        "a bootstrap over speakers, includes zero. ● marks rows that no other beats in CCC, time "
+        "and memory together."
+    )
+
+
+def show_plot(rows: Sequence[Row]) -> None:
+    """One measure against another, with the front."""
+
+    def known(keys: Sequence[str]) -> list[str]:
+        return [key for key in keys if any(getattr(row, key) is not None for row in rows)]
+
+    costs, goods = known(COSTS), known(GOODS)
+    if not costs or not goods:
+        return
+    left, right = st.columns(2)
+    x = left.selectbox("Cost", costs, format_func=tables.scaled_title, key="x")
+    y = right.selectbox("Gain", goods, format_func=tables.scaled_title, key="y")
+    if x is None or y is None:  # a box that was cleared
+        return
+    st.altair_chart(charts.pareto(rows, x, y))
+    st.caption(" ".join(METRICS[key].description for key in (x, y)))
+
+
+def main() -> None:
+    """Draw the page."""
+    st.set_page_config(page_title="serbench", page_icon=":material/graphic_eq:", layout="wide")
+    st.title("Finetuning strategies for speech emotion recognition")
+    path = database()
+    current, problem = current_sources()
+    if problem:
+        st.warning("Stale rows cannot be told, for a strategy does not load:")
+        st.code(problem, language=None)
+    try:
+        rows = ranked(path, version(path), current)
+    except DatabaseError as error:
+        st.error("The database cannot be read.")
+        st.code(str(error), language=None)
+        st.stop()
+    if not rows:
+        st.info("There are no runs yet. `serbench run` measures some.")
+        st.stop()
+    rows = one_group(rows)
+    show_warnings(rows)
+    show_table(rows)
+    show_plot(rows)
+
+
+main()

@@ -1,0 +1,65 @@
+"""How sure a CCC is: a bootstrap over speakers, from each speaker's sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DRAWS", "bootstrap_ccc", "interval", "speaker_draws"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+DRAWS = 1_000
+SEED = 0
+LEVEL = 0.95
+
+
+def speaker_draws(speakers: int, *, draws: int = DRAWS, seed: int = SEED) -> Floats:
+    """How often each speaker is in each draw of as many speakers with replacement.
+
+    The same arguments give the same draws, so that rows over the same speakers are paired.
+
+    Returns:
+        array with shape (draws, speakers), each row adding up to `speakers`
+    """
+    generator = np.random.default_rng(seed)
+    share = np.full(speakers, 1 / speakers)
+    return generator.multinomial(speakers, share, size=draws).astype(np.float64)
+
+
+def bootstrap_ccc(predicted: Floats, labels: Floats, speaker: Ints, counts: Floats) -> Floats:
+    """CCC (Lin, 1989) of each draw of speakers, all their utterances with them.
+
+    A draw's moments are sums of its speakers' moments, so that all draws are one matrix product.
+
+    Args:
+        predicted: array with shape (N,)
+        labels: array with shape (N,)
+        speaker: array with shape (N,), each utterance's column of `counts`
+        counts: array with shape (D, S) from `speaker_draws`
+
+    Returns:
+        array with shape (D,); NaN where the CCC of a draw is undefined, and everywhere if a
+        prediction is NaN
+    """
+    # Centred, so that a moment about the draw's mean is no small difference of large numbers.
+    shift_x, shift_y = predicted.mean(), labels.mean()
+    x, y = predicted - shift_x, labels - shift_y
+    terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
+    sums = np.zeros((counts.shape[1], terms.shape[1]))
+    np.add.at(sums, speaker, terms)
+    n, sx, sy, sxx, syy, sxy = (counts @ sums).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distance = sx / n + shift_x - sy / n - shift_y
+        spread = (sxx - sx**2 / n) + (syy - sy**2 / n) + n * distance**2
+        return np.asarray(2 * (sxy - sx * sy / n) / spread, dtype=np.float64)
+
+
+def interval(draws: Floats) -> tuple[float, float] | None:
+    """The central 95 % of the draws that are defined; None if none is."""
+    defined = draws[np.isfinite(draws)]
+    if not defined.size:
+        return None
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

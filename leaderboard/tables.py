@@ -1,0 +1,88 @@
+"""Rows as people read them: which columns, in which unit, with which marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from serbench.harness.metrics import METRICS
+from serbench.leaderboard.ranking import DIMENSIONS, Row
+
+__all__ = ["SCALES", "marks", "scaled_title", "setting", "table"]
+
+FIGURES = (
+    "epoch_s",
+    "speedup_vs_full",
+    "run_s",
+    "cache_fill_s",
+    "break_even_epoch",
+    "audio_s_per_s",
+    "peak_vram_bytes",
+    "peak_host_bytes",
+    "trainable_params",
+)
+SCALES = {
+    "peak_vram_bytes": (2.0**30, "GiB"),
+    "peak_host_bytes": (2.0**30, "GiB"),
+    "trainable_params": (1e6, "millions"),
+    "total_params": (1e6, "millions"),
+}
+"""What a stored figure is divided by to be read, and the name of the unit that results."""
+
+
+def scaled_title(key: str) -> str:
+    """Label and unit of a measure, in the unit that people read it in."""
+    metric = METRICS[key]
+    unit = SCALES[key][1] if key in SCALES else metric.unit
+    return f"{metric.label} ({unit})" if unit not in metric.label else metric.label
+
+
+def marks(row: Row) -> str:
+    """What a reader must know before believing a row; empty for most."""
+    said = [
+        ("synthetic data", row.synthetic),
+        ("derived labels", row.derived),
+        ("cost only", row.cost_only),
+        ("stale: the strategy has changed since", row.stale),
+        (f"{row.failed} failed ({row.failure})", row.failed > 0),
+    ]
+    return "; ".join(text for text, holds in said if holds)
+
+
+def setting(row: Row) -> str:
+    """What sets a row's group apart from others on the same machine, corpus and backbone."""
+    training = ", ".join(f"{key} {value}" for key, value in row.training.items())
+    scores = "cost only, " if row.cost_only else ""
+    return f"{scores}{row.head} head on {row.device}, {row.init} weights; {training}"
+
+
+def table(rows: Sequence[Row]) -> pd.DataFrame:
+    """One line a row, numbers as numbers so that they sort; columns that all lack are left out."""
+    lines = [_line(row) for row in rows]
+    filled = {name for line in lines for name, value in line.items() if value not in (None, "")}
+    columns = [name for name in lines[0] if name in filled or name == "Rank"]
+    frame: pd.DataFrame = pd.DataFrame(lines, columns=columns)
+    return frame
+
+
+def _line(row: Row) -> dict[str, object]:
+    line: dict[str, object] = {
+        "Rank": row.rank,
+        "Configuration": row.label,
+        "Front": "●" if row.pareto else "",
+    }
+    for dimension in DIMENSIONS:
+        key = f"ccc_{dimension}"
+        line[scaled_title(key)] = getattr(row, key)
+        line[f"{dimension} 95 %"] = _interval(row, key)
+    for key in FIGURES:
+        value = getattr(row, key)
+        divisor = SCALES[key][0] if key in SCALES else 1.0
+        line[scaled_title(key)] = None if value is None else value / divisor
+    return {**line, "Seeds": row.runs, "Notes": marks(row)}
+
+
+def _interval(row: Row, key: str) -> str:
+    low, high = getattr(row, f"{key}_low"), getattr(row, f"{key}_high")
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"

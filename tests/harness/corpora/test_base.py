@@ -1,0 +1,298 @@
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from serbench.harness.corpora.base import SPLITS, Corpus, probe, speaker_splits, summarise
+from serbench.harness.errors import CorpusError
+
+WriteWav = Callable[..., Path]
+
+
+def table(folder: Path, **columns: Any) -> pd.DataFrame:
+    names = ["a", "b", "c"]
+    good: dict[str, Any] = {
+        "id": names,
+        "path": [str(folder / f"{name}.wav") for name in names],
+        "speaker": ["s1", "s2", "s3"],
+        "split": list(SPLITS),
+        "samples": [1600] * 3,
+        "valence": [1.0, 3.0, math.nan],
+    }
+    return pd.DataFrame({**good, **columns})
+
+
+def ratings(**columns: Any) -> pd.DataFrame:
+    good: dict[str, Any] = {
+        "utterance": ["a", "a"],
+        "annotator": ["r1", "r2"],
+        "dimension": ["valence", "valence"],
+        "value": [1.0, 2.0],
+    }
+    return pd.DataFrame({**good, **columns})
+
+
+def corpus(folder: Path, rated: pd.DataFrame | None = None, **columns: Any) -> Corpus:
+    return Corpus(
+        name="three",
+        utterances=table(folder, **columns),
+        minimum=1.0,
+        maximum=5.0,
+        ratings=rated,
+    )
+
+
+@pytest.fixture
+def three(tmp_path: Path, write_wav: WriteWav) -> Path:
+    for name in ("a", "b", "c"):
+        write_wav(tmp_path / "first" / f"{name}.wav")
+    return tmp_path / "first"
+
+
+def test_dimensions_are_those_with_a_column(tmp_path: Path) -> None:
+    assert corpus(tmp_path).dimensions == ("valence",)
+    both = corpus(tmp_path, activation=[1.0, 2.0, 3.0])
+    assert both.dimensions == ("activation", "valence")
+
+
+def test_scaling_goes_to_minus_1_and_1_and_back(tmp_path: Path) -> None:
+    scaled = corpus(tmp_path).scaled([[1, 3, 5], [2, 4, math.nan]])
+    np.testing.assert_allclose(scaled, [[-1, 0, 1], [-0.5, 0.5, math.nan]])
+    np.testing.assert_allclose(corpus(tmp_path).unscaled([-1, 0, 0.5, 1]), [1, 3, 4, 5])
+
+
+def test_a_subset_is_one_split(tmp_path: Path) -> None:
+    rows = corpus(tmp_path).subset("validation")
+    assert list(rows["id"]) == ["b"]
+    assert list(rows.index) == [0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({"id": ["a", "a", "c"]}, "'a' is there twice"),
+        ({"split": ["train", "test", "dev"]}, "unknown split 'dev'"),
+        ({"split": ["train", "test", "test"]}, "there is no validation split"),
+        ({"speaker": ["s1", "s2", "s1"]}, "speaker 's1' is in more than one split"),
+        ({"samples": [1600, 1600, 399]}, "'c' is shorter than 400 samples"),
+        ({"valence": [math.nan] * 3}, "no utterance has a label for valence"),
+        ({"valence": [1.0, 5.1, 2.0]}, "'b': valence is outside the scale"),
+    ],
+)
+def test_breaches_of_the_contract_are_found(
+    tmp_path: Path, columns: dict[str, Any], wanted: str
+) -> None:
+    with pytest.raises(CorpusError) as caught:
+        corpus(tmp_path, **columns)
+    assert any(wanted in finding for finding in caught.value.findings)
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({"utterance": ["a", "z"]}, "unknown utterance"),
+        ({"dimension": ["valence", "joy"]}, "unknown dimension"),
+        ({"value": [1.0, math.nan]}, "outside the scale"),
+        ({"annotator": ["r1", "r1"]}, "rated an utterance twice"),
+    ],
+)
+def test_breaches_in_the_ratings_are_found(
+    tmp_path: Path, columns: dict[str, Any], wanted: str
+) -> None:
+    with pytest.raises(CorpusError, match=wanted):
+        corpus(tmp_path, ratings(**columns))
+
+
+def test_missing_columns_and_an_empty_scale_are_found(tmp_path: Path) -> None:
+    whole = table(tmp_path)
+    with pytest.raises(CorpusError, match="no column speaker, samples"):
+        Corpus(
+            name="x", utterances=whole.drop(columns=["samples", "speaker"]), minimum=1, maximum=5
+        )
+    with pytest.raises(CorpusError, match="no label column"):
+        Corpus(name="x", utterances=whole.drop(columns="valence"), minimum=1, maximum=5)
+    with pytest.raises(CorpusError, match="the scale goes from 5 to 5"):
+        Corpus(name="x", utterances=whole, minimum=5, maximum=5)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels"), [(16_000, 1), (8_000, 1), (44_100, 2), (48_000, 1), (11_025, 3)]
+)
+def test_waveforms_are_mono_at_16_khz_and_as_long_as_said(
+    tmp_path: Path, write_wav: WriteWav, rate_hz: int, channels: int
+) -> None:
+    path = write_wav(tmp_path / "a.wav", seconds=0.5037, rate_hz=rate_hz, channels=channels)
+    (samples,) = probe([path])
+    assert isinstance(samples, int)
+    assert abs(samples - 0.5037 * 16_000) <= 1
+    wave = corpus(tmp_path, samples=[samples] * 3).waveform("a")
+    assert wave.dtype == np.float32
+    assert wave.shape == (samples,)
+    middle = slice(1000, samples - 1000)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / 16_000)
+    np.testing.assert_allclose(wave[middle], expected[middle], atol=2e-3)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    both = np.stack([np.full(1600, 0.5), np.full(1600, -0.25)], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, 16_000)
+    np.testing.assert_allclose(corpus(tmp_path).waveform("a"), 0.125, atol=1e-4)
+
+
+def test_a_row_does_as_well_as_an_id(three: Path) -> None:
+    found = corpus(three)
+    row = found.utterances.iloc[1]
+    np.testing.assert_array_equal(found.waveform(row), found.waveform("b"))
+    assert found.audio_key(row) == found.audio_key({"id": "b"}) == found.audio_key("b")
+
+
+def test_audio_that_is_gone_changed_or_broken_is_named(three: Path, write_wav: WriteWav) -> None:
+    found = corpus(three)
+    (three / "a.wav").unlink()
+    write_wav(three / "b.wav", seconds=0.2)
+    (three / "c.wav").write_bytes(b"RIFF")
+    for name in ("a", "b", "c"):
+        with pytest.raises(CorpusError, match=str(three / f"{name}.wav")):
+            found.waveform(name)
+    with pytest.raises(CorpusError, match="a.wav"):
+        found.audio_key("a")
+    with pytest.raises(CorpusError, match="a.wav"):
+        _ = found.manifest_hash
+
+
+def test_audio_with_nans_is_refused(tmp_path: Path) -> None:
+    wave = np.zeros(1600, dtype=np.float32)
+    wave[7] = np.nan
+    soundfile.write(tmp_path / "a.wav", wave, 16_000, subtype="FLOAT")
+    with pytest.raises(CorpusError, match="not finite"):
+        corpus(tmp_path).waveform("a")
+
+
+def test_an_utterance_without_a_file_has_no_default_waveform(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="'a' has no audio file"):
+        corpus(tmp_path, path=[None] * 3).waveform("a")
+
+
+def test_the_audio_key_follows_path_size_and_time(three: Path, tmp_path: Path) -> None:
+    found = corpus(three)
+    key = found.audio_key("a")
+    assert key != found.audio_key("b")
+    (tmp_path / "link").symlink_to(three)
+    assert corpus(tmp_path / "link").audio_key("a") == key
+    os.utime(three / "a.wav", ns=(1, 1))
+    assert found.audio_key("a") != key
+
+
+def test_a_copy_elsewhere_has_the_same_manifest_hash(three: Path, tmp_path: Path) -> None:
+    expected = corpus(three).manifest_hash
+    shutil.copytree(three, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert corpus(tmp_path / "copy").manifest_hash == expected
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"speaker": ["s1", "s2", "s4"]},
+        {"split": ["train", "test", "validation"]},
+        {"samples": [1600, 1600, 1601]},
+        {"valence": [1.0, 3.0, 3.0]},
+        {"activation": [1.0, 3.0, 3.0]},
+    ],
+)
+def test_the_manifest_hash_follows_the_table(three: Path, columns: dict[str, Any]) -> None:
+    assert corpus(three, **columns).manifest_hash != corpus(three).manifest_hash
+
+
+def test_the_manifest_hash_follows_files_ratings_and_scale(
+    three: Path, write_wav: WriteWav
+) -> None:
+    plain = corpus(three)
+    rated = corpus(three, ratings())
+    other = corpus(three, ratings(value=[1.0, 3.0]))
+    wider = Corpus(name="three", utterances=table(three), minimum=1, maximum=7)
+    hashes = {each.manifest_hash for each in (plain, rated, other, wider)}
+    assert len(hashes) == 4
+    backwards = corpus(three, ratings().iloc[::-1])
+    assert backwards.manifest_hash == rated.manifest_hash
+    write_wav(three / "a.wav", seconds=0.2)
+    assert corpus(three).manifest_hash not in hashes
+
+
+def test_probing_says_what_is_wrong(tmp_path: Path, write_wav: WriteWav) -> None:
+    good = write_wav(tmp_path / "good.wav")
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    found = probe([good, empty, tmp_path / "none.wav", tmp_path, tmp_path / "a\0.wav"])
+    assert found[:3] == [1600, "the file is empty", "there is no such file"]
+    assert str(found[3]).startswith("unreadable audio")
+    assert found[4] == "there is no such file"
+
+
+def test_agreement_is_the_mean_ccc_of_pairs_who_share_three(tmp_path: Path) -> None:
+    same = {"r1": [1, 3, 5], "r2": [1, 3, 5], "r3": [5, 3, 1], "r4": [2, 2, None]}
+    rows = [
+        {"utterance": u, "annotator": r, "dimension": "valence", "value": float(v)}
+        for r, values in same.items()
+        for u, v in zip("abc", values, strict=True)
+        if v is not None
+    ]
+    summary = summarise(corpus(tmp_path, pd.DataFrame(rows)))
+    assert summary.annotators == 4
+    assert summary.labels["valence"].agreement == pytest.approx((1 - 1 - 1) / 3)
+
+
+def test_splits_by_speaker_are_about_60_20_20() -> None:
+    speakers = [f"s{i % 20}" for i in range(1000)]
+    shares = pd.Series(speaker_splits(speakers)).value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(0.6, abs=0.05)
+    assert shares["validation"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_splits_by_speaker_are_those_of_yesterday() -> None:
+    splits = speaker_splits(["a", "b", "c", "d", "e"])
+    assert splits == YESTERDAY
+
+
+def test_splits_by_speaker_keep_the_labels_alike() -> None:
+    speakers = [f"s{i:02d}" for i in range(30) for _ in range(10)]
+    labels = pd.DataFrame({"valence": [float(i < 15) for i in range(30) for _ in range(10)]})
+    splits = pd.Series(speaker_splits(speakers, labels))
+    means = labels["valence"].groupby(splits).mean()
+    assert means.sub(0.5).abs().max() < 0.2
+
+
+def test_a_split_without_labels_is_avoided() -> None:
+    speakers = [f"s{i}" for i in range(9) for _ in range(4)]
+    labels = pd.DataFrame({"valence": [1.0 if i < 3 else math.nan for i in range(36)]})
+    labels.loc[12, "valence"] = labels.loc[24, "valence"] = 2.0
+    splits = pd.Series(speaker_splits(speakers, labels))
+    assert set(splits[labels["valence"].notna()]) == set(SPLITS)
+
+
+def test_two_speakers_are_too_few() -> None:
+    with pytest.raises(CorpusError, match="2 speakers cannot be parted"):
+        speaker_splits(["a", "b", "a"])
+
+
+@given(st.lists(st.integers(1, 9), min_size=3, max_size=12), st.randoms(use_true_random=False))
+def test_splits_by_speaker_are_disjoint_whole_and_free_of_the_order(
+    sizes: list[int], random: Any
+) -> None:
+    speakers = [f"s{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    labels = [float(i % 7) for i in range(len(speakers))]
+    order = random.sample(range(len(speakers)), len(speakers))
+    splits = speaker_splits(speakers, pd.DataFrame({"valence": labels}))
+    shuffled = speaker_splits(
+        [speakers[i] for i in order], pd.DataFrame({"valence": [labels[i] for i in order]})
+    )
+    assert shuffled == [splits[i] for i in order]
+    assert set(splits) == set(SPLITS)
+    assert len(set(zip(speakers, splits, strict=True))) == len(sizes)

@@ -1,0 +1,123 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serbench.harness.metrics import METRICS, ccc
+
+RANK_KEYS = (
+    "ccc_activation",
+    "ccc_valence",
+    "ccc_dominance",
+    "epoch_s",
+    "audio_s_per_s",
+    "cache_fill_s",
+    "run_s",
+    "speedup_vs_full",
+    "time_saved_vs_full",
+    "break_even_epoch",
+    "peak_vram_bytes",
+    "peak_host_bytes",
+    "peak_host_anonymous_bytes",
+    "trainable_params",
+    "total_params",
+)
+
+
+@pytest.mark.parametrize("key", RANK_KEYS)
+def test_what_rank_prints_is_described(key: str) -> None:
+    assert key in METRICS
+
+
+def test_each_measure_is_known_by_its_own_key_and_says_what_it_is() -> None:
+    for key, metric in METRICS.items():
+        assert metric.key == key
+        assert metric.label
+        assert metric.description.endswith(".")
+    labels = [metric.label for metric in METRICS.values()]
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(("suffix", "unit"), [("_s", "s"), ("_bytes", "bytes")])
+def test_the_unit_in_the_key_is_the_unit(suffix: str, unit: str) -> None:
+    units = {m.unit for m in METRICS.values() if m.key.endswith(suffix) and "_per_" not in m.key}
+    assert units == {unit}
+
+
+def test_directions() -> None:
+    better = {key: metric.higher_is_better for key, metric in METRICS.items()}
+    assert better["ccc_valence"] is True
+    assert better["audio_s_per_s"] is True
+    assert better["speedup_vs_full"] is True
+    assert better["epoch_s"] is False
+    assert better["peak_vram_bytes"] is False
+    assert better["total_params"] is None
+
+
+def test_ccc_by_hand() -> None:
+    # Means 2 and 3, variances 2/3 and 8/3, covariance 4/3.
+    assert ccc([1, 2, 3], [1, 3, 5]) == pytest.approx(2 * (4 / 3) / (2 / 3 + 8 / 3 + 1))
+
+
+def test_ccc_of_a_shifted_prediction_is_below_its_correlation() -> None:
+    # Correlation 1, variances 2/3 each, means 1 apart.
+    assert ccc([1, 2, 3], [2, 3, 4]) == pytest.approx((4 / 3) / (4 / 3 + 1))
+
+
+def test_ccc_is_1_for_the_truth_and_minus_1_for_its_mirror_image() -> None:
+    assert ccc([-1, 0, 1], [-1, 0, 1]) == pytest.approx(1)
+    assert ccc([-1, 0, 1], [1, 0, -1]) == pytest.approx(-1)
+
+
+def test_ccc_is_over_the_pool_and_not_a_mean_over_parts() -> None:
+    truth, prediction = [0.0, 1.0, 10.0, 11.0], [1.0, 0.0, 11.0, 10.0]
+    assert ccc(truth[:2], prediction[:2]) == pytest.approx(-1)
+    assert ccc(truth, prediction) > 0.9
+
+
+def test_pairs_with_a_nan_are_left_out() -> None:
+    nan = math.nan
+    assert ccc([1, nan, 2, 3, 9], [1, 5, 3, 5, nan]) == ccc([1, 2, 3], [1, 3, 5])
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1])
+def test_degenerate_cases_are_defined(value: float) -> None:
+    assert math.isnan(ccc([], []))
+    assert math.isnan(ccc([value], [value]))
+    assert math.isnan(ccc([value, math.nan], [value, value]))
+    assert math.isnan(ccc([value] * 3, [value] * 3))
+    assert ccc([value] * 3, [value + 1] * 3) == 0
+    assert ccc([value] * 3, [1, 2, 3]) == 0
+
+
+@pytest.mark.parametrize("prediction", [[1.0], [1.0, 2.0, 3.0]])
+def test_different_lengths_are_refused(prediction: list[float]) -> None:
+    with pytest.raises(ValueError, match=f"2 truths, but {len(prediction)} predictions"):
+        ccc([1.0, 2.0], prediction)
+
+
+numbers = st.integers(-100, 100).map(lambda n: n / 25)
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=40))
+def test_ccc_is_the_formula_with_population_moments(pairs: list[tuple[float, float]]) -> None:
+    truth, prediction = (np.array(values) for values in zip(*pairs, strict=True))
+    found = ccc(truth, prediction)
+    if np.ptp(truth) == 0 or np.ptp(prediction) == 0:
+        assert math.isnan(found) == bool((truth == prediction).all())
+        return
+    covariance = ((truth - truth.mean()) * (prediction - prediction.mean())).mean()
+    difference = truth.mean() - prediction.mean()
+    expected = 2 * covariance / (truth.var() + prediction.var() + difference**2)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_table_of_measures_comes_without_the_heavy_packages() -> None:
+    code = (
+        "import sys, serbench.harness.metrics; "
+        "sys.exit(any(n in sys.modules for n in ('numpy', 'pandas', 'audmetric', 'torch')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import audmetric
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from serbench.harness import plan, records
+from serbench.harness.results import (
+    Counts,
+    Phase,
+    Predictions,
+    Provenance,
+    Result,
+    Score,
+    Status,
+)
+from serbench.harness.strategy import Precision, Strategy, Variant
+
+START = datetime(2024, 5, 1, tzinfo=timezone.utc)
+SPEAKERS = 8
+UTTERANCES = 160
+
+
+@dataclass(frozen=True)
+class Probe(Strategy):
+    """Any strategy: nothing here trains."""
+
+    rank: int = 8
+
+
+def _spec(
+    name: str, *, precision: Precision = "fp32", cached: bool = False, **changes: Any
+) -> plan.Spec:
+    facts: dict[str, Any] = {
+        "source_hash": "source-1",
+        "backbone": "tiny",
+        "init": "random",
+        "backbone_hash": "weights-1",
+        "corpus": plan.CorpusRef("made-up"),
+        "corpus_hash": "manifest-1",
+        "head": "consensus",
+        "training": plan.Training(epochs=3),
+        "seed": 0,
+        "device": "cuda:0",
+    }
+    return plan.Spec(variant=Variant(name, Probe(), precision, cached), **{**facts, **changes})
+
+
+def _phases(epoch_s: float, fill_s: float | None, vram: int | None) -> list[Phase]:
+    fill = [] if fill_s is None else [Phase(phase="cache_fill", wall_s=fill_s)]
+    train = [
+        Phase(
+            phase="train",
+            epoch=epoch,
+            cold=epoch == 0,
+            wall_s=epoch_s * (5 if epoch == 0 else 1),
+            audio_s=600.0,
+            loss=1.0 - 0.1 * epoch,
+            peak_vram_bytes=vram,
+            peak_host_bytes=3 * 2**30,
+        )
+        for epoch in range(3)
+    ]
+    return [Phase(phase="setup", wall_s=1.0), *fill, *train]
+
+
+def _predictions(noise: float, seed: int) -> list[Predictions]:
+    labels = np.random.default_rng(99).uniform(1, 7, UTTERANCES)
+    generator = np.random.default_rng(seed)
+    found = []
+    for dimension in ("activation", "valence"):
+        predicted = labels + noise * generator.standard_normal(UTTERANCES)
+        found.append(
+            Predictions(
+                corpus="made-up",
+                split="test",
+                dimension=dimension,
+                utterances=tuple(f"u{i:03}" for i in range(UTTERANCES)),
+                speakers=tuple(f"s{i % SPEAKERS}" for i in range(UTTERANCES)),
+                predicted=tuple(map(float, predicted)),
+                labels=tuple(map(float, labels)),
+            )
+        )
+    return found
+
+
+def _scores(predictions: list[Predictions]) -> list[Score]:
+    final = [
+        Score(
+            corpus=part.corpus,
+            split=part.split,
+            metric="ccc",
+            dimension=part.dimension,
+            value=audmetric.concordance_cc(part.labels, part.predicted),
+        )
+        for part in predictions
+    ]
+    validation = [
+        Score(
+            corpus="made-up",
+            split="validation",
+            metric="ccc",
+            dimension="valence",
+            value=0.1 * epoch,
+            epoch=epoch,
+        )
+        for epoch in range(3)
+    ]
+    return final + validation
+
+
+class Recorder:
+    """Writes made-up runs, each a minute after the one before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.engine: sa.Engine = records.open_database(str(path))
+        self.written = 0
+
+    def __call__(
+        self,
+        name: str,
+        *,
+        noise: float | None = 0.5,
+        epoch_s: float = 10.0,
+        fill_s: float | None = None,
+        vram: int | None = 2 * 2**30,
+        status: Status = "ok",
+        message: str | None = None,
+        machine: str = "machine-1",
+        synthetic: bool = False,
+        **spec: Any,
+    ) -> int:
+        asked = _spec(name, **spec)
+        result = Result(status=status, message=message)
+        if status == "ok":
+            result.phases = _phases(epoch_s, fill_s, vram)
+            result.counts = Counts(
+                trainable_params=1_000,
+                head_params=100,
+                total_params=90_000,
+                frozen_depth=2,
+                stages=6,
+            )
+        if status == "ok" and noise is not None:
+            result.predictions = _predictions(noise, seed=1000 * asked.seed + self.written)
+            result.scores = _scores(result.predictions)
+        self.written += 1
+        return records.record(
+            self.engine,
+            asked,
+            result,
+            Provenance(
+                machine={"key": machine, "gpu": "H100"},
+                environment={"key": "environment-1", "python": "3.11"},
+                command="serbench run",
+            ),
+            fingerprint=plan.fingerprint(asked, machine),
+            started_at=START + timedelta(minutes=self.written),
+            synthetic=synthetic,
+            derived=False,
+        )
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path / "runs.db")
+
+
+@pytest.fixture
+def make_spec() -> Callable[..., plan.Spec]:
+    return _spec
+
+
+@pytest.fixture
+def filled(recorder: Recorder) -> Recorder:
+    """Five configurations of one comparison, one of which never ended well."""
+    for seed in (0, 1, 2):
+        recorder("full", noise=0.4, epoch_s=100.0, seed=seed, synthetic=True)
+        recorder("lora", noise=0.41, epoch_s=60.0, seed=seed, synthetic=True)
+        recorder("top-layers", noise=2.5, epoch_s=25.0, seed=seed, synthetic=True)
+        recorder(
+            "top-layers",
+            cached=True,
+            noise=2.5,
+            epoch_s=5.0,
+            fill_s=40.0 if seed == 0 else None,
+            seed=seed,
+            synthetic=True,
+        )
+    recorder("greedy", status="oom", message="batch of 16 does not fit", synthetic=True)
+    return recorder
+
+
+@pytest.fixture
+def row() -> Callable[..., Any]:
+    """A leaderboard row with every figure NULL but those given."""
+    from serbench.leaderboard.ranking import Row
+
+    def make(**given: Any) -> Row:
+        facts: dict[str, Any] = {field.name: None for field in dataclasses.fields(Row)}
+        facts.update(
+            group="g", rank=1, pareto=False, label="full", strategy="full", config={},
+            precision="fp32", cached=False, head="consensus", backbone="tiny", init="random",
+            corpus="made-up", machine="machine-1", machine_name="H100", device="cpu",
+            training={"epochs": 3}, cost_only=False, synthetic=False, derived=False, stale=False,
+            source_hash="s", runs=1, failed=0, run_ids=(1,),
+        )  # fmt: skip
+        return Row(**{**facts, **given})
+
+    return make

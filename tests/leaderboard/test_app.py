@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import serbench.leaderboard
+from serbench.harness.records import open_database
+
+APP = Path(next(iter(serbench.leaderboard.__path__))) / "app.py"
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(path: Path) -> AppTest:
+        monkeypatch.setenv("SERBENCH_DB", str(path))
+        page = AppTest.from_file(str(APP), default_timeout=60).run()
+        assert not page.exception
+        assert page.title[0].value == "Finetuning strategies for speech emotion recognition"
+        return page
+
+    return run
+
+
+def test_missing_database(page: Any, tmp_path: Path) -> None:
+    shown = page(tmp_path / "none.db")
+    assert "cannot be read" in shown.error[0].value
+    assert "none.db" in shown.code[0].value
+    assert not shown.dataframe
+
+
+def test_empty_database(page: Any, tmp_path: Path) -> None:
+    open_database(str(tmp_path / "runs.db"))
+    shown = page(tmp_path / "runs.db")
+    assert "no runs yet" in shown.info[0].value
+    assert not shown.dataframe
+
+
+def test_filled_database(page: Any, filled: Any) -> None:
+    shown = page(filled.path)
+    frame = shown.dataframe[0].value
+    assert frame["Configuration"].tolist()[-1] == "greedy"
+    assert frame["Rank"].tolist()[:4] == [1, 1, 3, 3]
+    assert any("batch of 16 does not fit" in note for note in frame["Notes"])
+    assert "Generated data" in shown.warning[0].value
+    assert {box.label for box in shown.selectbox} == {
+        "Machine", "Corpus", "Backbone", "Cost", "Gain",
+    }  # fmt: skip
+    assert len(shown.get("arrow_vega_lite_chart") or shown.get("vega_lite_chart")) == 1
+
+
+def test_one_comparison_at_a_time(page: Any, recorder: Any) -> None:
+    recorder("full", backbone="tiny")
+    recorder("full", backbone="large", backbone_hash="weights-2")
+    recorder("lora", backbone="large", backbone_hash="weights-2", head="distribution")
+    shown = page(recorder.path)
+    assert len(shown.dataframe[0].value) == 1
+    shown.selectbox(key="backbone").select("large").run()
+    assert shown.dataframe[0].value["Configuration"].tolist() == ["lora"]
+    assert len(shown.selectbox(key="setting").options) == 2
+
+
+def test_axes_can_be_chosen(page: Any, filled: Any) -> None:
+    shown = page(filled.path)
+    shown.selectbox(key="x").select("peak_vram_bytes").run()
+    assert not shown.exception
+    assert "GPU" in shown.caption[1].value
+
+
+def test_only_failures(page: Any, recorder: Any) -> None:
+    recorder("full", status="failed", message="<img src=x onerror=alert(1)>")
+    shown = page(recorder.path)
+    assert "No run of this comparison has ended well" in shown.error[0].value
+    assert shown.dataframe[0].value["Configuration"].tolist() == ["full"]
+    assert not any("<img" in element.value for element in (*shown.markdown, *shown.caption))
+
+
+def test_db_on_the_command_line_wins(
+    page: Any, filled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["app.py", "--db", str(filled.path)])
+    assert page(tmp_path / "none.db").dataframe

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import audmetric
+import numpy as np
+import pytest
+
+from serbench.leaderboard.bootstrap import bootstrap_ccc, interval, speaker_draws
+
+
+def sample(offset: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(5)
+    labels = generator.uniform(1, 7, 90) + offset
+    predicted = 0.7 * labels + 0.3 * offset + generator.standard_normal(90)
+    return predicted, labels, generator.integers(0, 6, 90)
+
+
+def test_one_draw_of_everybody_is_the_ccc() -> None:
+    predicted, labels, speaker = sample()
+    drawn = bootstrap_ccc(predicted, labels, speaker, np.ones((1, 6)))
+    assert drawn[0] == pytest.approx(audmetric.concordance_cc(labels, predicted), abs=1e-12)
+
+
+def test_by_hand() -> None:
+    # means 2 and 3, population variances 2/3 each, covariance 2/3: 4/3 / (2/3 + 2/3 + 1)
+    drawn = bootstrap_ccc(
+        np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0]), np.array([0, 1, 2]), np.ones((1, 3))
+    )
+    assert drawn[0] == pytest.approx((4 / 3) / (7 / 3))
+
+
+def test_same_as_the_naive_loop() -> None:
+    predicted, labels, speaker = sample()
+    counts = speaker_draws(6, draws=50)
+    naive = []
+    for draw in counts.astype(int):
+        chosen = np.concatenate(
+            [np.tile(np.flatnonzero(speaker == who), times) for who, times in enumerate(draw)]
+        )
+        naive.append(audmetric.concordance_cc(labels[chosen], predicted[chosen]))
+    assert bootstrap_ccc(predicted, labels, speaker, counts) == pytest.approx(naive, abs=1e-12)
+
+
+def test_far_from_zero_loses_nothing() -> None:
+    near = bootstrap_ccc(*sample(), speaker_draws(6))
+    far = bootstrap_ccc(*sample(offset=1e6), speaker_draws(6))
+    assert far == pytest.approx(near, abs=1e-6)
+
+
+def test_draws_are_fixed_and_whole() -> None:
+    assert (speaker_draws(7) == speaker_draws(7)).all()
+    assert (speaker_draws(7).sum(axis=1) == 7).all()
+    assert speaker_draws(7).shape == (1000, 7)
+    # A speaker is left out of a draw with probability (6/7)^7 = 0.34.
+    assert (speaker_draws(7) == 0).mean() == pytest.approx(0.34, abs=0.03)
+
+
+def test_undefined_draws_are_left_out_of_the_interval() -> None:
+    constant = bootstrap_ccc(np.ones(4), np.ones(4), np.array([0, 0, 1, 1]), speaker_draws(2))
+    assert np.isnan(constant).all()
+    assert interval(constant) is None
+    assert interval(np.array([np.nan, 0.5, 0.5])) == (0.5, 0.5)
+
+
+def test_a_prediction_that_is_no_number_makes_all_draws_undefined() -> None:
+    predicted, labels, speaker = sample()
+    predicted[3] = np.nan
+    assert np.isnan(bootstrap_ccc(predicted, labels, speaker, speaker_draws(6))).all()
+
+
+def test_interval_is_the_central_95_percent() -> None:
+    low, high = interval(np.linspace(0, 1, 1001)) or (None, None)
+    assert (low, high) == pytest.approx((0.025, 0.975))

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from serbench.leaderboard import tables
+from serbench.leaderboard.ranking import Row
+
+Make = Callable[..., Row]
+
+
+def test_numbers_are_numbers_in_the_unit_of_the_heading(row: Make) -> None:
+    frame = tables.table([row(peak_vram_bytes=3 * 2**30, epoch_s=1.5, trainable_params=2_500_000)])
+    assert frame[tables.scaled_title("peak_vram_bytes")].tolist() == [3.0]
+    assert "(GiB)" in tables.scaled_title("peak_vram_bytes")
+    assert frame[tables.scaled_title("epoch_s")].tolist() == [1.5]
+    assert "(s)" in tables.scaled_title("epoch_s")
+    assert frame[tables.scaled_title("trainable_params")].tolist() == [2.5]
+
+
+def test_columns_that_all_rows_lack_are_left_out(row: Make) -> None:
+    frame = tables.table([row(epoch_s=1.0), row(ccc_valence=0.5)])
+    assert tables.scaled_title("ccc_valence") in frame
+    assert tables.scaled_title("ccc_dominance") not in frame
+    assert "Notes" not in frame
+
+
+def test_a_zero_is_no_gap(row: Make) -> None:
+    assert tables.scaled_title("trainable_params") in tables.table([row(trainable_params=0)])
+
+
+def test_marks_say_what_a_reader_must_know(row: Make) -> None:
+    assert tables.marks(row()) == ""
+    said = tables.marks(
+        row(synthetic=True, derived=True, cost_only=True, stale=True, failed=2, failure="oom")
+    )
+    for word in ("synthetic", "derived", "cost only", "stale", "2 failed (oom)"):
+        assert word in said
+
+
+def test_intervals_are_written_out(row: Make) -> None:
+    frame = tables.table([row(ccc_valence=0.5, ccc_valence_low=0.4, ccc_valence_high=0.6)])
+    assert frame["valence 95 %"].tolist() == ["0.400 to 0.600"]
