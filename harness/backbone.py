@@ -9,15 +9,23 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from serbench.harness.errors import BackboneError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
-__all__ = ["GEOMETRIES", "SAMPLE_RATE_HZ", "Backbone", "Geometry", "Located", "from_config", "load", "locate"]
+__all__ = [
+    "GEOMETRIES",
+    "SAMPLE_RATE_HZ",
+    "Backbone",
+    "Geometry",
+    "Located",
+    "from_config",
+    "load",
+    "locate",
+]
 
 SAMPLE_RATE_HZ = 16_000
 FAMILIES = ("wav2vec2", "hubert", "wavlm")
@@ -115,7 +123,7 @@ class Located:
     """
 
     name: str
-    init: Literal["pretrained", "random"]
+    init: str
     folder: str | None
     hash: str
 

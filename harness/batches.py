@@ -36,11 +36,10 @@ def batches_by_length(
     rng = np.random.default_rng([seed, epoch])
     lengths = np.asarray(samples)
     order = rng.permutation(len(lengths))
-    bucket = batch_size * BUCKET_BATCHES
     cut = [
-        chunk
-        for start in range(0, len(order), bucket)
-        for chunk in _cut(_by_length(order[start : start + bucket], lengths), batch_size)
+        batch
+        for bucket in _cut(order, batch_size * BUCKET_BATCHES)
+        for batch in _cut(_by_length(bucket, lengths), batch_size)
     ]
     return [cut[i] for i in rng.permutation(len(cut))]
 
@@ -55,8 +54,9 @@ def _by_length(indices: Indices, lengths: Indices) -> Indices:
     return indices[np.argsort(lengths[indices], kind="stable")]
 
 
-def _cut(order: Indices, batch_size: int) -> list[Indices]:
-    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+def _cut(order: Indices, size: int) -> list[Indices]:
+    """Chunks of so many, and none of one: that one joins the chunk before it."""
+    chunks = [order[i : i + size] for i in range(0, len(order), size)]
     if len(chunks) > 1 and len(chunks[-1]) == 1:
         chunks[-2:] = [np.concatenate(chunks[-2:])]
     return chunks

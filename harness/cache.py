@@ -1,9 +1,9 @@
 """Frame states on disk, by (backbone weights, audio, depth, precision).
 
-One folder a key. `states.bin` holds every utterance's valid frames behind one another at places
-that are known beforehand; `marks.bin` has a checksum of each utterance's frames once they are written.
-So a half-filled cache serves what it has, frames that a crash tore are filled again, and two runs
-may fill one together: both would write the same states.
+One folder a key. `states.bin` holds each utterance's valid frames behind one another, at places
+that are known beforehand; `marks.bin` has a checksum of them, once they are written. So a
+half-filled cache serves what it has, frames that a crash tore are filled again, and two runs may
+fill one together: both would write the same states.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class StateCache:
         return states, torch.from_numpy(lengths)
 
     def write(self, indices: Sequence[int], states: torch.Tensor) -> None:
-        """Keep the valid frames of `states` (B, T, width), already of the cache's dtype, on the CPU.
+        """Keep the valid frames of `states` (B, T, width), on the CPU and of the cache's dtype.
 
         Raises:
             CacheError: a state is not finite, or the disk fails.
@@ -164,7 +164,7 @@ class StateCache:
             if self._checked[index]:
                 continue
             data = np.ascontiguousarray(row[: self._frames[index]])
-            self._write_at(memoryview(data).cast("B"), int(self._starts[index]) * row_bytes)
+            self._write_at(_bytes(data), int(self._starts[index]) * row_bytes)
             self._marks[index] = _mark(data)
             self._checked[index] = True
             self.written_bytes += data.nbytes
@@ -186,7 +186,11 @@ class StateCache:
 
 def _mark(rows: npt.NDArray[np.generic]) -> int:
     """A checksum that is never 0, which stands for frames that are not there."""
-    return zlib.crc32(memoryview(rows).cast("B")) | 1 << 32
+    return zlib.crc32(_bytes(rows)) | 1 << 32
+
+
+def _bytes(rows: npt.NDArray[np.generic]) -> memoryview:
+    return memoryview(rows.view(np.uint8)).cast("B")  # type: ignore[arg-type]
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -26,7 +26,7 @@ __all__ = ["app", "main"]
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
-    help="Which way of finetuning a speech encoder for emotion recognition, at what cost, how well.",
+    help="Ways of finetuning a speech encoder for emotion recognition: their cost, and how well.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -183,7 +183,7 @@ class _Session:
             return
         console.table(
             ("run", "seed", ""),
-            [(r["label"], str(r["seed"]), "done" if r["done"] else "to run") for r in rows],
+            [(str(r["label"]), str(r["seed"]), "done" if r["done"] else "to run") for r in rows],
         )
 
     def _run(self, engine: Any, left: dict[str, Spec]) -> int:
@@ -283,9 +283,7 @@ def rank(
 ) -> None:
     """Rank what the database holds; only rows that compare share a table."""
     strategy.discover(tuple(plugin or ()))
-    rows = _ranked(
-        db, machine=machine, corpus=corpus, backbone=backbone, head=head, suite=suite
-    )
+    rows = _ranked(db, machine=machine, corpus=corpus, backbone=backbone, head=head, suite=suite)
     if as_json:
         console.print_json(rows)
     elif rows:
@@ -432,12 +430,12 @@ def corpus_check(
     report = audiofolder.check(folder)
     if as_json:
         console.print_json(dataclasses.asdict(report))
-    elif report.findings:
+    elif report.summary is not None:
+        console.corpus_page(report.summary)
+    else:
         for finding in report.findings:
             console.say(finding)
         console.say(f"{len(report.findings)} findings in {folder}")
-    else:
-        console.corpus_page(report)
     if report.findings:
         sys.exit(WRONG)
 

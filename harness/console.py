@@ -265,12 +265,12 @@ def run_page(run: Mapping[str, Any]) -> None:
 
 def _flagged(run: Mapping[str, Any]) -> str:
     flags = [name for name in ("synthetic", "derived", "cost_only") if run[name]]
-    return run["corpus"] + "".join(f" [{flag.replace('_', ' ')}]" for flag in flags)
+    return str(run["corpus"]) + "".join(f" [{flag.replace('_', ' ')}]" for flag in flags)
 
 
-def corpus_page(name: str, summary: Summary) -> None:
+def corpus_page(summary: Summary) -> None:
     """Print what a sound corpus holds."""
-    say(f"{name} is well")
+    say(f"{summary.name} is well")
     parts = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
     rated = summary.ratings_per_utterance
     facts = [

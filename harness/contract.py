@@ -31,6 +31,14 @@ from serbench.harness.results import Phase
 from serbench.harness.strategy import Entry, Precision, Variant
 from serbench.harness.trainer import Data, Trainer
 
+__all__ = [
+    "test_gives_the_same_for_the_same_seed",
+    "test_is_declared_so_that_it_can_be_named",
+    "test_learns_the_same_from_the_cache",
+    "test_leaves_the_class_it_was_made_from_alone",
+    "test_trains_what_it_says_and_nothing_else",
+]
+
 SMALL = {
     "hidden_size": 48,
     "num_hidden_layers": 4,
@@ -86,9 +94,7 @@ class Learnt:
     trainer: Trainer
 
 
-def learn(
-    variant: Variant, family: str, folder: Path, cache_dtype: str | None = None
-) -> Learnt:
+def learn(variant: Variant, family: str, folder: Path, cache_dtype: str | None = None) -> Learnt:
     """Train a variant for two epochs on `sounds`, and check what moved."""
     backbone, data, phases = encoder(family), sounds(), list[Phase]()
     torch.manual_seed(7)
@@ -168,9 +174,7 @@ def test_gives_the_same_for_the_same_seed(entry: Entry, tmp_path: Path) -> None:
 
 @every_strategy
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_learns_the_same_from_the_cache(
-    entry: Entry, precision: Precision, tmp_path: Path
-) -> None:
+def test_learns_the_same_from_the_cache(entry: Entry, precision: Precision, tmp_path: Path) -> None:
     """A cached run has the live run's losses, while the cache is filled and when it is full."""
     live = learn(Variant(entry.name, entry.cls(), precision), "wav2vec2", tmp_path)
     if live.trainer.stages.frozen_depth() == 0:

@@ -27,7 +27,9 @@ def machine() -> Flat:
     gpus, driver = _gpus()
     facts: Flat = {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpu": gpus[0][0] if gpus else None,
         "gpu_count": len(gpus),
@@ -156,5 +158,3 @@ def _commit() -> tuple[str | None, bool | None]:
         return git("rev-parse", "HEAD"), bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None, None
-
-

@@ -13,9 +13,7 @@ from serbench.harness.heads.consensus import Consensus
 __all__ = ["export"]
 
 
-def export(
-    backbone: Backbone, head: Consensus, dimensions: Sequence[str], folder: Path
-) -> None:
+def export(backbone: Backbone, head: Consensus, dimensions: Sequence[str], folder: Path) -> None:
     """Write a folder that `AutoModelForAudioClassification.from_pretrained` loads.
 
     Its logits are the predictions in units where the corpus's scale is [-1, 1], one a dimension,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -199,4 +198,4 @@ def read_bytes(text: str) -> int:
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else os.path.abspath(Path(path).expanduser())
+    return None if path is None else str(Path(path).expanduser().resolve())

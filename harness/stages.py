@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.masking_utils import create_bidirectional_mask
 
 from serbench.harness.backbone import Backbone
 
@@ -132,6 +133,7 @@ class Stages:
         stop = len(self) if stop is None else stop
         valid = frame_mask(lengths, state.shape[1], state.device)
         self._position_bias: Tensor | None = None
+        self._attention_mask: Tensor | None = None
         hidden_size = self.model.config.hidden_size
         kept = [] if start < 2 or not self.mixing else [state]
         x = state if not kept else state[..., -hidden_size:]
@@ -172,12 +174,15 @@ class Stages:
                 x, attention_mask=valid, position_bias=self._bias(x), index=0
             )[0]
 
-        def forward(x: Tensor, valid: Tensor | None) -> Tensor:
-            mask = None if valid is None else valid[:, None, None, :]
-            y: Tensor = layer(x, attention_mask=mask)
-            return y
+        return lambda x, valid: layer(x, attention_mask=self._mask(x, valid))
 
-        return forward
+    def _mask(self, x: Tensor, valid: Tensor | None) -> Tensor | None:
+        """The mask in the form that the library's present kind of attention takes, once a pass."""
+        if valid is not None and self._attention_mask is None:
+            self._attention_mask = create_bidirectional_mask(
+                config=self.model.config, inputs_embeds=x, attention_mask=valid
+            )
+        return self._attention_mask
 
     def _bias(self, x: Tensor) -> Tensor:
         """WavLM's relative positions, (B·heads, T, T): computed once a pass, by layer 0's table."""
@@ -203,8 +208,8 @@ def _convolve(layer: Any, x: Tensor, lengths: Tensor) -> Tensor:
         functional.pad(norm(row[None, :, :length]), (0, frames - length))
         for row, length in zip(x, lengths.tolist(), strict=True)
     ]
-    y = layer.activation(torch.cat(rows))
-    return y
+    activated: Tensor = layer.activation(torch.cat(rows))
+    return activated
 
 
 def _positions(embedding: Any, x: Tensor, valid: Tensor | None) -> Tensor:

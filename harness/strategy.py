@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -100,7 +101,7 @@ class Entry:
 
     def fields(self) -> dict[str, Value]:
         """Hyperparameters and their defaults, in the order of their declaration."""
-        return {f.name: f.default for f in dataclasses.fields(self.cls)}
+        return {f.name: typing.cast(Value, f.default) for f in dataclasses.fields(self.cls)}
 
 
 _entries: dict[str, Entry] = {}
@@ -153,7 +154,7 @@ def discover(plugins: tuple[str, ...] = ()) -> None:
     package = importlib.import_module("serbench.strategies")
     for module in pkgutil.iter_modules(package.__path__, "serbench.strategies."):
         if not module.ispkg:
-            _guarded(module.name, lambda name=module.name: importlib.import_module(name))
+            _guarded(module.name, functools.partial(importlib.import_module, module.name))
     for point in entry_points(group=GROUP):
         _guarded(point.value, point.load)
     for path in plugins:

@@ -32,7 +32,7 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Data:
-    """What a run learns from: audio, labels (N, D) in [-1, 1] with NaN, and each split's indices."""
+    """Audio, labels (N, D) in [-1, 1] with NaN where there is none, and each split's indices."""
 
     audio: Audio
     labels: npt.NDArray[np.float32]
@@ -121,7 +121,9 @@ class Trainer:
             on_validation(epoch, evaluation)
             if evaluation.mean > best:
                 best, self.best_epoch = evaluation.mean, epoch
-                self._best = {n: p.detach().to("cpu", copy=True) for n, p in self._ever_learning.items()}
+                self._best = {
+                    n: p.detach().to("cpu", copy=True) for n, p in self._ever_learning.items()
+                }
             elif epoch - (self.best_epoch or 0) >= self.training.patience:
                 break
         self._restore_best()
@@ -181,9 +183,7 @@ class Trainer:
             groups.append({"params": [self.backbone.layer_weights], "lr": strategy.lr})
         groups.append({"params": list(self.head.parameters()), "lr": self.training.head_lr})
         groups = [group for group in groups if group["params"]]
-        optimizer = torch.optim.AdamW(
-            groups, weight_decay=self.training.weight_decay, fused=True
-        )
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.training.weight_decay, fused=True)
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
         if former is not None:

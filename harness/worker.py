@@ -30,6 +30,7 @@ from serbench.harness.errors import RequestError, SerbenchError, StrategyError
 from serbench.harness.export import export
 from serbench.harness.guard import Guard
 from serbench.harness.heads.base import Head
+from serbench.harness.heads.consensus import Consensus
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Spec, Training
 from serbench.harness.prefix import STATE_DTYPES, Audio
@@ -190,13 +191,16 @@ def _standard(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
     if limit is None or limit >= len(indices):
         return indices
-    return indices[np.linspace(0, len(indices) - 1, limit).round().astype(int)]
+    evenly = np.linspace(0, len(indices) - 1, limit).round().astype(int)
+    chosen: npt.NDArray[np.int64] = indices[evenly]
+    return chosen
 
 
 def _cache_opener(
     spec: Spec, corpus: Corpus, data: Data, encoder: Backbone
 ) -> Callable[[int, int], StateCache]:
     """Only the splits that are read every epoch are kept."""
+
     def open_cache(depth: int, width: int) -> StateCache:
         kept = np.sort(np.concatenate([data.splits["train"], data.splits["validation"]]))
         frames = np.zeros(len(data.audio.samples), np.int64)
@@ -297,6 +301,9 @@ def _save(
     spec: Spec, corpus: Corpus, encoder: Backbone, head: Head, meter: Meter, send: Send
 ) -> str | None:
     if spec.save_dir is None:
+        return None
+    if not isinstance(head, Consensus):
+        send(Note(f"the head {spec.head} has no place in the library's classes: nothing is saved"))
         return None
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in spec.label)
     folder = Path(spec.save_dir) / f"{name}-seed{spec.seed}"

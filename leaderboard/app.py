@@ -100,9 +100,12 @@ def show_warnings(rows: Sequence[Row]) -> None:
 def show_table(rows: Sequence[Row]) -> None:
     """The ranked table."""
     frame = tables.table(rows)
-    numbers = frame.select_dtypes("number").columns.difference(["Rank", "Seeds"])
-    shown = {name: st.column_config.NumberColumn(format="%.3f") for name in numbers}
-    st.dataframe(frame, hide_index=True, column_config=shown, key="ranking")
+    figures = frame.select_dtypes("number").columns.difference(["Rank", "Seeds"])
+    columns = {
+        name: st.column_config.NumberColumn(format="%.3f" if name.startswith("CCC") else "%.4g")
+        for name in figures
+    }
+    st.dataframe(frame, hide_index=True, column_config=columns, placeholder="–", key="ranking")
     st.caption(
         "Rows that share a rank cannot be told apart: the 95 % interval of their difference, from "
         "a bootstrap over speakers, includes zero. ● marks rows that no other beats in CCC, time "

@@ -51,6 +51,7 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     ).dropna(subset=["x", "y"])
     across = alt.X("x:Q", title=scaled_title(x), scale=_scale(points["x"]))
     up = alt.Y("y:Q", title=scaled_title(y), scale=_scale(points["y"]))
+    colour = _colour(points["strategy"])
     base = alt.Chart(points).encode(x=across, y=up)
     on_front = base.transform_filter(alt.datum.front)
     line = on_front.mark_line(
@@ -60,11 +61,11 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     )
     bars = (
         alt.Chart(points.dropna(subset=["low", "high"]))
-        .mark_rule(opacity=0.6)
-        .encode(x=across, y=alt.Y("low:Q", title=scaled_title(y)), y2="high:Q", color=_colour(rows))
+        .mark_rule(strokeWidth=1.5)
+        .encode(x=across, y=alt.Y("low:Q", title=scaled_title(y)), y2="high:Q", color=colour)
     )
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
-        color=_colour(rows),
+        color=colour,
         shape=alt.Shape("cached:N", title="Features", scale=_shapes()),
         tooltip=[
             alt.Tooltip("label:N", title="Configuration"),
@@ -111,11 +112,11 @@ def _cost(row: Row, key: str) -> float:
 
 def _scale(values: pd.Series[float]) -> alt.Scale:
     wide = len(values) > 0 and values.min() > 0 and values.max() / values.min() >= LOG_RATIO
-    return alt.Scale(type="log" if wide else "linear", zero=False, padding=24)
+    return alt.Scale(type="log" if wide else "linear", zero=False, nice=False, padding=40)
 
 
-def _colour(rows: Sequence[Row]) -> alt.Color:
-    names = sorted({row.strategy for row in rows})
+def _colour(strategies: pd.Series[str]) -> alt.Color:
+    names = sorted(set(strategies))
     shades = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
     return alt.Color("strategy:N", title="Strategy", scale=alt.Scale(domain=names, range=shades))
 

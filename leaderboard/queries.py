@@ -124,7 +124,6 @@ def _final_ccc(dimension: str) -> sa.Label[float | None]:
             ScoreRow.split == TEST,
             ScoreRow.metric == CCC,
             ScoreRow.dimension == dimension,
-            ScoreRow.epoch.is_(None),
         )
         .scalar_subquery()
         .label(f"ccc_{dimension}")

@@ -338,9 +338,12 @@ class _Group:
     def _cost(self, member: _Configuration) -> dict[str, Any]:
         epoch_s = member.epoch_s
         # A run that found its cache filled says nothing of what filling costs.
-        filled = [run for run in member.seeds if run["cache_fill_s"] is not None]
-        whole = filled if member.newest["cached"] else member.seeds
-        fill_s = member.over_seeds("cache_fill_s", statistics.median, filled)
+        whole = [
+            run
+            for run in member.seeds
+            if run["cache_fill_s"] is not None or not member.newest["cached"]
+        ]
+        fill_s = member.over_seeds("cache_fill_s", statistics.median)
         full_s = self.reference_epoch_s
         share = epoch_s / full_s if epoch_s and full_s else None
         return {

@@ -70,6 +70,7 @@ def _line(row: Row) -> dict[str, object]:
     line: dict[str, object] = {
         "Rank": row.rank,
         "Configuration": row.label,
+        "Notes": marks(row),
         "Front": "●" if row.pareto else "",
     }
     for dimension in DIMENSIONS:
@@ -80,7 +81,7 @@ def _line(row: Row) -> dict[str, object]:
         value = getattr(row, key)
         divisor = SCALES[key][0] if key in SCALES else 1.0
         line[scaled_title(key)] = None if value is None else value / divisor
-    return {**line, "Seeds": row.runs, "Notes": marks(row)}
+    return {**line, "Seeds": row.runs}
 
 
 def _interval(row: Row, key: str) -> str:

@@ -1,4 +1,4 @@
-"""AdaLoRA: ranks re-allocated by importance while training (Zhang et al., 2023, arXiv:2303.10512)."""
+"""AdaLoRA: ranks re-allocated by importance (Zhang et al., 2023, arXiv:2303.10512)."""
 
 from __future__ import annotations
 

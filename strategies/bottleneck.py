@@ -26,7 +26,8 @@ class Bottleneck(Strategy):
 
         backbone.freeze()
         hidden_size = backbone.model.config.hidden_size
-        for layer in backbone.layers:
+        layers: Any = backbone.layers
+        for layer in layers:
             up = nn.Linear(self.width, hidden_size)
             nn.init.zeros_(up.weight)
             nn.init.zeros_(up.bias)

@@ -1,4 +1,4 @@
-"""Linear probing: the encoder stays as it was pretrained (Alain & Bengio, 2016, arXiv:1610.01644)."""
+"""Linear probing of a frozen encoder (Alain & Bengio, 2016, arXiv:1610.01644)."""
 
 from __future__ import annotations
 

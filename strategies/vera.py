@@ -23,7 +23,5 @@ class Vera(Strategy):
         from peft import VeraConfig
 
         backbone.inject(
-            VeraConfig(
-                r=self.rank, target_modules=list(self.targets), vera_dropout=self.dropout
-            )
+            VeraConfig(r=self.rank, target_modules=list(self.targets), vera_dropout=self.dropout)
         )

@@ -25,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
 from serbench.harness.corpora.base import (
     DIMENSIONS,
     SPLITS,
@@ -440,7 +441,8 @@ class _Reading:
 
     def _with_splits(self, table: _Table, utterances: pd.DataFrame) -> pd.DataFrame:
         if "split" not in table.columns:
-            labels = utterances[[name for name in DIMENSIONS if name in utterances.columns]]
+            dimensions = [name for name in DIMENSIONS if name in utterances.columns]
+            labels = utterances[dimensions] if dimensions else None
             try:
                 splits: list[Any] = list(speaker_splits(list(utterances["speaker"]), labels))
             except CorpusError as error:

@@ -17,6 +17,7 @@ import pandas as pd
 import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
+
 from serbench.harness.errors import CorpusError
 
 __all__ = [
@@ -48,7 +49,7 @@ REQUIRED = ("id", "path", "speaker", "split", "samples")
 RATINGS = ("utterance", "annotator", "dimension", "value")
 SHARES: dict[Split, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
-Utterance: TypeAlias = "str | Mapping[str, Any] | pd.Series[Any]"
+Utterance: TypeAlias = "str | Mapping[Any, Any] | pd.Series[Any]"
 """An utterance's id, or anything whose `["id"]` is one, such as a row of `Corpus.utterances`."""
 
 
@@ -300,12 +301,17 @@ def speaker_splits(speakers: Sequence[str], labels: pd.DataFrame | None = None) 
     return [best[speaker] for speaker in speakers]
 
 
-def _label_sums(speakers: Sequence[str], labels: pd.DataFrame) -> pd.DataFrame:
-    """Per speaker the sum and count of each standardised label, (S, 2 D)."""
-    values = labels.reset_index(drop=True).astype(float)
-    deviation = values.std(ddof=0).replace(0.0, 1.0)
-    standard = ((values - values.mean()) / deviation).groupby(np.asarray(speakers))
-    sums: pd.DataFrame = pd.concat([standard.sum(), standard.count()], axis=1)
+def _label_sums(speakers: Sequence[str], labels: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """For each speaker the sums of the standardised labels, then their counts, shape (2, D)."""
+    values = labels.to_numpy(dtype=np.float64)
+    known = ~np.isnan(values)
+    counts = np.maximum(known.sum(axis=0), 1)
+    centred = np.where(known, values - np.nansum(values, axis=0) / counts, 0.0)
+    deviations = np.sqrt((centred**2).sum(axis=0) / counts)
+    standard = centred / np.where(deviations > 0, deviations, 1.0)
+    sums = {speaker: np.zeros((2, values.shape[1])) for speaker in speakers}
+    for speaker, row, there in zip(speakers, standard, known, strict=True):
+        sums[speaker] += row, there
     return sums
 
 
@@ -322,22 +328,24 @@ def _dealt(sizes: Mapping[str, int], salt: int) -> dict[str, Split]:
 
 
 def _imbalance(
-    dealt: Mapping[str, Split], sizes: Mapping[str, int], sums: pd.DataFrame | None
+    dealt: Mapping[str, Split],
+    sizes: Mapping[str, int],
+    sums: Mapping[str, NDArray[np.float64]] | None,
 ) -> float:
     total = sum(sizes.values())
     cost = 0.0
     for split in SPLITS:
         members = sorted(speaker for speaker in dealt if dealt[speaker] == split)
-        cost += abs(sum(sizes[m] for m in members) / total - SHARES[split])
+        cost += abs(sum(sizes[member] for member in members) / total - SHARES[split])
         if sums is not None:
-            cost += _label_distance(sums.loc[members])
+            cost += _label_distance(np.sum([sums[member] for member in members], axis=0))
     # Sums in another order of rows differ in the last bits, which must not decide.
     return round(cost, 9)
 
 
-def _label_distance(sums: pd.DataFrame) -> float:
+def _label_distance(sums: NDArray[np.float64]) -> float:
     """Mean distance of a split's mean labels from the corpus's, in tenths of a deviation."""
-    totals, counts = np.split(sums.sum().to_numpy(dtype=np.float64), 2)
+    totals, counts = sums
     # A split without a label in some dimension is worse than any imbalance.
     distances = np.where(counts > 0, np.abs(totals) / np.maximum(counts, 1), 100.0)
     return float(distances.mean()) / 10

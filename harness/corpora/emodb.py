@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+
 from serbench.harness.corpora.base import Corpus, Split, probe
 from serbench.harness.errors import CorpusError, RequestError
 

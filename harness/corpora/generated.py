@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
 from serbench.harness.corpora.base import (
     DIMENSIONS,
     SAMPLE_RATE_HZ,

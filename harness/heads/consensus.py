@@ -51,6 +51,8 @@ def ccc_loss(predicted: Tensor, labels: Tensor) -> Tensor:
     """
     known = ~labels.isnan()
     count = known.sum(0)
+    # A masked NaN would still make the gradient NaN.
+    labels = labels.nan_to_num()
 
     def mean(values: Tensor) -> Tensor:
         return values.masked_fill(~known, 0.0).sum(0) / count.clamp(min=1)

@@ -34,13 +34,12 @@ def test_a_file_without_tables(tmp_path: Path) -> None:
         queries.open_for_reading(str(path))
 
 
-@pytest.mark.parametrize(("found", "says"), [("0000", "newer"), ("9999", "newer")])
-def test_an_unknown_schema(tmp_path: Path, found: str, says: str) -> None:
+def test_a_newer_schema(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     open_database(str(path))
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = ?", (found,))
-    with pytest.raises(DatabaseError, match=says):
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(DatabaseError, match="newer"):
         queries.open_for_reading(str(path))
 
 

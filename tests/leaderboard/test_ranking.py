@@ -61,7 +61,8 @@ def test_point_and_interval_agree_with_audmetric(recorder: Any) -> None:
     assert row.ccc_activation == pytest.approx(
         audmetric.concordance_cc(part["label"], part["predicted"])
     )
-    assert row.ccc_activation_low < row.ccc_activation < row.ccc_activation_high
+    figures = [row.ccc_activation_low, row.ccc_activation, row.ccc_activation_high]
+    assert figures == sorted(set(figures), key=lambda figure: figure or 0.0)
     assert row.ccc_dominance is None
     assert row.ccc_dominance_low is None
 
@@ -175,7 +176,7 @@ def test_speedup_is_against_the_reference_of_the_same_comparison(recorder: Any) 
 def test_only_what_compares_is_ranked_together(recorder: Any, other: dict[str, Any]) -> None:
     recorder("full", noise=0.1)
     recorder("lora", noise=4.0)
-    assert sorted(row.rank for row in ranked(recorder)) == [1, 2]
+    assert [row.rank for row in ranked(recorder)] == [1, 2]
     recorder("bitfit", noise=4.0, **other)
     alone = by_label(recorder)["bitfit"]
     assert alone.rank == 1

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from serbench.harness.corpora.audiofolder import check, load
 from serbench.harness.errors import CorpusError, RequestError
 

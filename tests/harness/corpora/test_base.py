@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from serbench.harness.corpora.base import SPLITS, Corpus, probe, speaker_splits, summarise
 from serbench.harness.errors import CorpusError
 
@@ -27,7 +28,8 @@ def table(folder: Path, **columns: Any) -> pd.DataFrame:
         "samples": [1600] * 3,
         "valence": [1.0, 3.0, math.nan],
     }
-    return pd.DataFrame({**good, **columns})
+    whole: pd.DataFrame = pd.DataFrame({**good, **columns})
+    return whole
 
 
 def ratings(**columns: Any) -> pd.DataFrame:
@@ -37,7 +39,8 @@ def ratings(**columns: Any) -> pd.DataFrame:
         "dimension": ["valence", "valence"],
         "value": [1.0, 2.0],
     }
-    return pd.DataFrame({**good, **columns})
+    rated: pd.DataFrame = pd.DataFrame({**good, **columns})
+    return rated
 
 
 def corpus(folder: Path, rated: pd.DataFrame | None = None, **columns: Any) -> Corpus:
@@ -64,8 +67,8 @@ def test_dimensions_are_those_with_a_column(tmp_path: Path) -> None:
 
 
 def test_scaling_goes_to_minus_1_and_1_and_back(tmp_path: Path) -> None:
-    scaled = corpus(tmp_path).scaled([[1, 3, 5], [2, 4, math.nan]])
-    np.testing.assert_allclose(scaled, [[-1, 0, 1], [-0.5, 0.5, math.nan]])
+    scaled = corpus(tmp_path).scaled([[1.0, 3.0, 5.0], [2.0, 4.0, math.nan]])
+    np.testing.assert_allclose(scaled, np.array([[-1, 0, 1], [-0.5, 0.5, math.nan]]))
     np.testing.assert_allclose(corpus(tmp_path).unscaled([-1, 0, 0.5, 1]), [1, 3, 4, 5])
 
 
@@ -162,9 +165,9 @@ def test_audio_that_is_gone_changed_or_broken_is_named(three: Path, write_wav: W
     for name in ("a", "b", "c"):
         with pytest.raises(CorpusError, match=str(three / f"{name}.wav")):
             found.waveform(name)
-    with pytest.raises(CorpusError, match="a.wav"):
+    with pytest.raises(CorpusError, match=r"a\.wav"):
         found.audio_key("a")
-    with pytest.raises(CorpusError, match="a.wav"):
+    with pytest.raises(CorpusError, match=r"a\.wav"):
         _ = found.manifest_hash
 
 
@@ -237,7 +240,12 @@ def test_probing_says_what_is_wrong(tmp_path: Path, write_wav: WriteWav) -> None
 
 
 def test_agreement_is_the_mean_ccc_of_pairs_who_share_three(tmp_path: Path) -> None:
-    same = {"r1": [1, 3, 5], "r2": [1, 3, 5], "r3": [5, 3, 1], "r4": [2, 2, None]}
+    same: dict[str, list[int | None]] = {
+        "r1": [1, 3, 5],
+        "r2": [1, 3, 5],
+        "r3": [5, 3, 1],
+        "r4": [2, 2, None],
+    }
     rows = [
         {"utterance": u, "annotator": r, "dimension": "valence", "value": float(v)}
         for r, values in same.items()
@@ -256,9 +264,8 @@ def test_splits_by_speaker_are_about_60_20_20() -> None:
     assert shares["validation"] == pytest.approx(0.2, abs=0.05)
 
 
-def test_splits_by_speaker_are_those_of_yesterday() -> None:
-    splits = speaker_splits(["a", "b", "c", "d", "e"])
-    assert splits == YESTERDAY
+def test_splits_by_speaker_stay_as_they_were() -> None:
+    assert speaker_splits(list("abcde")) == ["train", "train", "test", "train", "validation"]
 
 
 def test_splits_by_speaker_keep_the_labels_alike() -> None:
@@ -282,6 +289,7 @@ def test_two_speakers_are_too_few() -> None:
         speaker_splits(["a", "b", "a"])
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=3, max_size=12), st.randoms(use_true_random=False))
 def test_splits_by_speaker_are_disjoint_whole_and_free_of_the_order(
     sizes: list[int], random: Any

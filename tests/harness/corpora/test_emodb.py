@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from serbench.harness.corpora import emodb
 from serbench.harness.errors import CorpusError, RequestError
 
@@ -26,14 +27,17 @@ def test_labels_come_from_the_letter_by_the_table(small: Path) -> None:
     assert corpus.notes is not None
     assert "Russell & Mehrabian (1977)" in corpus.notes
     columns = ["activation", "valence", "dominance"]
-    labels = corpus.utterances.set_index("id")[columns]
-    assert labels.loc["03a01Wa"].tolist() == [0.59, -0.51, 0.25]
-    assert labels.loc["03a01Fa"].tolist() == [0.51, 0.81, 0.46]
-    assert labels.loc["14a05Lc"].tolist() == [-0.62, -0.65, -0.33]
-    assert labels.loc["12a02Ea"].tolist() == [0.35, -0.60, 0.11]
-    assert labels.loc["15a04Ac"].tolist() == [0.60, -0.64, -0.43]
-    assert labels.loc["16b03Td"].tolist() == [-0.27, -0.63, -0.33]
-    assert labels.loc["08b10Na"].tolist() == [0, 0, 0]
+    table = corpus.utterances
+    labels = dict(zip(table["id"], table[columns].to_numpy().tolist(), strict=True))
+    assert labels == {
+        "03a01Fa": [0.51, 0.81, 0.46],
+        "03a01Wa": [0.59, -0.51, 0.25],
+        "08b10Na": [0, 0, 0],
+        "12a02Ea": [0.35, -0.60, 0.11],
+        "14a05Lc": [-0.62, -0.65, -0.33],
+        "15a04Ac": [0.60, -0.64, -0.43],
+        "16b03Td": [-0.27, -0.63, -0.33],
+    }
 
 
 def test_splits_are_fixed_by_speaker_and_balanced_by_gender() -> None:

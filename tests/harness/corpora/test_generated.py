@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from serbench.harness.corpora import generated
 from serbench.harness.corpora.base import SPLITS, Corpus, summarise
 from serbench.harness.corpora.generated import Recipe, Sound
@@ -58,9 +59,9 @@ def test_annotators_agree_but_not_wholly_and_dominance_goes_with_activation(
     for label in summarise(corpus).labels.values():
         assert label.agreement is not None
         assert 0.5 < label.agreement < 0.9
-    related = corpus.utterances[list(corpus.dimensions)].corr()
-    assert 0.5 < related.loc["activation", "dominance"] < 0.95
-    assert abs(related.loc["activation", "valence"]) < 0.2
+    labels = corpus.utterances
+    assert 0.5 < labels["activation"].corr(labels["dominance"]) < 0.95
+    assert abs(labels["activation"].corr(labels["valence"])) < 0.2
 
 
 def test_waveforms_are_sound_of_the_stated_length(corpus: Corpus) -> None:

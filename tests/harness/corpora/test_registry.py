@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+
 from serbench.harness import corpora
 from serbench.harness.corpora import generated
 from serbench.harness.errors import RequestError
@@ -69,7 +70,7 @@ def test_a_plugin_is_listed_and_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plugin_that_fails_to_import_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin(monkeypatch, ("mine", "no_such_module_here:load"))
     assert "mine" in corpora.names()
-    with pytest.raises(RequestError, match="'mine'.*ModuleNotFoundError"):
+    with pytest.raises(RequestError, match=r"'mine'.*ModuleNotFoundError"):
         corpora.load(CorpusRef("mine"))
 
 

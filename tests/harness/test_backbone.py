@@ -1,0 +1,174 @@
+"""Getting encoders: geometries, folders in both weight formats, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel
+
+from serbench.harness import backbone
+from serbench.harness.backbone import GEOMETRIES, load, locate
+from serbench.harness.errors import BackboneError
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
+
+
+def folder(path: Path, family: str = "wav2vec2", **settings: Any) -> Path:
+    """A local `from_pretrained` folder."""
+    model = AutoModel.from_config(AutoConfig.for_model(family, **SMALL))
+    model.save_pretrained(path)
+    if settings:
+        (path / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")
+    return path
+
+
+def count(parameters: Any) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def test_base_geometry_has_the_published_parameter_counts() -> None:
+    """The arithmetic of wav2vec 2.0 base, part by part."""
+    encoder = load(locate("wav2vec2-base", "random"))
+    model = encoder.model
+    assert count(model.feature_extractor.parameters()) == 4_200_448
+    assert count(model.feature_projection.parameters()) == 395_008
+    assert count(model.encoder.pos_conv_embed.parameters()) == 4_719_488
+    assert count(model.encoder.layer_norm.parameters()) == 1_536
+    assert model.masked_spec_embed.numel() == 768
+    assert [count(layer.parameters()) for layer in encoder.layers] == [7_087_872] * 12
+    assert count(model.parameters()) == 94_371_712
+
+
+def test_every_geometry_is_of_a_known_family_and_configures() -> None:
+    for geometry in GEOMETRIES.values():
+        assert geometry.family in backbone.FAMILIES
+        AutoConfig.for_model(geometry.family, **geometry.config)
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = load(locate("tiny")).model.state_dict()
+    assert torch.equal(torch.rand(1), expected)
+    second = load(locate("tiny")).model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm"])
+def test_a_folder_gives_its_own_weights(family: str, tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder", family, do_normalize=False)
+    encoder = load(locate(str(path)))
+    expected = AutoModel.from_pretrained(path).state_dict()
+    assert all(torch.equal(encoder.model.state_dict()[name], expected[name]) for name in expected)
+    assert not encoder.normalize
+
+
+def test_a_folder_with_bin_weights_loads(tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder")
+    model = AutoModel.from_pretrained(path)
+    torch.save(model.state_dict(), path / "pytorch_model.bin")
+    (path / "model.safetensors").unlink()
+    encoder = load(locate(str(path)))
+    name = "encoder.layers.0.attention.q_proj.weight"
+    assert torch.equal(encoder.model.state_dict()[name], model.state_dict()[name])
+
+
+def test_the_feature_extractors_normalisation_is_honoured(tmp_path: Path) -> None:
+    assert load(locate(str(folder(tmp_path / "a", do_normalize=True)))).normalize
+    assert not load(locate(str(folder(tmp_path / "b", do_normalize=False)))).normalize
+    assert load(locate(str(folder(tmp_path / "c")))).normalize, "the library's default"
+
+
+def test_another_rate_is_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder", sampling_rate=8000)
+    with pytest.raises(BackboneError, match="8000 Hz"):
+        load(locate(str(path)))
+
+
+def test_random_weights_in_a_folders_geometry(tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder", do_normalize=False)
+    pretrained, random = load(locate(str(path))), load(locate(str(path), "random"))
+    name = "encoder.layers.0.attention.q_proj.weight"
+    assert not torch.equal(pretrained.model.state_dict()[name], random.model.state_dict()[name])
+    assert not random.normalize
+
+
+def test_the_hash_follows_weights_and_settings(tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder", do_normalize=True)
+    before = locate(str(path)).hash
+    assert locate(str(path)).hash == before
+    (path / "preprocessor_config.json").write_text('{"do_normalize": false}', "utf-8")
+    changed = locate(str(path)).hash
+    assert changed != before
+    folder(path)
+    assert locate(str(path)).hash not in (before, changed)
+
+
+def test_missing_weights_are_not_made_up(tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder")
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(path / "model.safetensors")
+    del weights["encoder.layers.1.attention.k_proj.weight"]
+    save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match=r"missing.*k_proj"):
+        load(locate(str(path)))
+
+
+def test_damaged_weights_are_one_clear_message(tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder")
+    (path / "model.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(BackboneError, match="cannot be read"):
+        load(locate(str(path)))
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
+    BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match="'bert' is none of the families"):
+        load(locate(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wav2vec3-base", "no backbone 'wav2vec3-base'"),
+        ("./nowhere", "neither a folder here"),
+        ("nobody/nothing-of-the-kind", r"could not be fetched.*--backbone FOLDER"),
+        ("wav2vec2-base", r"facebook/wav2vec2-base.*--backbone FOLDER"),
+    ],
+)
+def test_what_cannot_be_had_says_what_can(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackboneError, match=message):
+        locate(name)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"no config\.json"):
+        locate(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    with pytest.raises(BackboneError, match=r"neither model\.safetensors"):
+        locate(str(tmp_path))
+
+
+def test_all_but_the_mask_embedding_is_trainable_at_first() -> None:
+    encoder = load(locate("tiny"))
+    frozen = [n for n, p in encoder.model.named_parameters() if not p.requires_grad]
+    assert frozen == ["masked_spec_embed"]
