@@ -247,7 +247,7 @@ class _Session:
         rows = _ranked(
             self.db,
             machine=str(self.machine["key"]),
-            corpus=first.corpus.name,
+            corpus=first.corpus_name,
             backbone=first.backbone,
             head=first.head,
         )
@@ -315,8 +315,8 @@ def leaderboard(db: Database = "runs.db") -> None:
 
     from serbench.leaderboard import app as page
 
-    words = [sys.executable, "-m", "streamlit", "run", str(page.__file__), "--", "--db", db]
-    sys.exit(subprocess.call(words))
+    words = ["-m", "streamlit", "run", str(page.__file__), "--browser.gatherUsageStats=false"]
+    sys.exit(subprocess.call([sys.executable, *words, "--", "--db", db]))
 
 
 @app.command()

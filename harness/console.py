@@ -251,9 +251,12 @@ def run_page(run: Mapping[str, Any]) -> None:
     if final:
         say()
         table(
-            ("corpus", "split", "measure", "dimension", "value"),
+            ("corpus", "split", "measure", "dimension", "value", "95 % from", "to"),
             [
-                (s["corpus"], s["split"], s["metric"], s["dimension"], _number(s["value"], ".4f"))
+                (
+                    *(s[key] for key in ("corpus", "split", "metric", "dimension")),
+                    *(_number(s[key], ".4f") for key in ("value", "low", "high")),
+                )
                 for s in final
             ],
         )

@@ -90,6 +90,7 @@ class Spec:
     init: str
     backbone_hash: str
     corpus: CorpusRef
+    corpus_name: str
     corpus_hash: str
     head: str
     training: Training

@@ -436,7 +436,7 @@ def _asked(spec: Spec) -> dict[str, Any]:
         "backbone": spec.backbone,
         "init": spec.init,
         "backbone_hash": spec.backbone_hash,
-        "corpus": spec.corpus.name,
+        "corpus": spec.corpus_name,
         "corpus_hash": spec.corpus_hash,
         "cost_only": spec.cost_only,
         "suite": spec.suite,

@@ -84,6 +84,7 @@ def plan(request: Request) -> Planned:
         backbone_hash=located.hash,
         backbone_folder=located.folder,
         corpus=ref,
+        corpus_name=corpus.name,
         corpus_hash=corpus.manifest_hash,
         head=heads.check(request.head or suite.head),
         training=_training(suite, request.settings),

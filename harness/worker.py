@@ -18,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
 from serbench.harness import backbone as backbones
 from serbench.harness import corpora, heads, strategy
 from serbench.harness.arithmetic import check_kernels
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
+from serbench.harness.bootstrap import bootstrap_ccc, interval, speaker_draws
 from serbench.harness.cache import StateCache, default_folder
 from serbench.harness.corpora.base import SPLITS, Corpus
 from serbench.harness.errors import RequestError, SerbenchError, StrategyError
@@ -275,6 +277,7 @@ def _tell_test(corpus: Corpus, evaluation: Evaluation, send: Send) -> None:
         known = rows[dimension].notna().to_numpy()
         chosen = rows[known]
         predicted = corpus.unscaled(evaluation.predicted[known, column])
+        low, high = _interval(predicted, chosen[dimension], chosen["speaker"])
         send(
             Score(
                 corpus=corpus.name,
@@ -282,6 +285,8 @@ def _tell_test(corpus: Corpus, evaluation: Evaluation, send: Send) -> None:
                 metric="ccc",
                 dimension=dimension,
                 value=evaluation.ccc[column],
+                low=low,
+                high=high,
             )
         )
         send(
@@ -295,6 +300,18 @@ def _tell_test(corpus: Corpus, evaluation: Evaluation, send: Send) -> None:
                 labels=tuple(map(float, chosen[dimension])),
             )
         )
+
+
+def _interval(
+    predicted: npt.NDArray[np.float64], labels: pd.Series[float], speakers: pd.Series[str]
+) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of a CCC by speakers; none with fewer than two of them."""
+    names, index = np.unique(speakers.to_numpy(str), return_inverse=True)
+    if len(names) < 2:
+        return None, None
+    counts = speaker_draws(len(names))
+    draws = bootstrap_ccc(predicted, labels.to_numpy(np.float64), index, counts)
+    return interval(draws) or (None, None)
 
 
 def _save(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from serbench.leaderboard.bootstrap import bootstrap_ccc, interval, speaker_draws
+from serbench.harness.bootstrap import bootstrap_ccc, interval, speaker_draws
 
 __all__ = ["COMPARABLE", "REFERENCE", "Row", "chosen_runs", "rank"]
 

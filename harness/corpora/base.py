@@ -105,7 +105,7 @@ class Corpus:
         return digest.hexdigest()
 
     def _manifest(self) -> Iterable[tuple[object, ...]]:
-        yield (self.minimum, self.maximum, *self.dimensions)
+        yield (float(self.minimum), float(self.maximum), *self.dimensions)
         columns = ["id", "speaker", "split", "samples", *self.dimensions]
         for row in self.utterances[columns].itertuples(index=False, name=None):
             yield (*row, self.content_key(str(row[0])))

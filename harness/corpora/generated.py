@@ -214,7 +214,7 @@ def load(root: str | None) -> Corpus:
         synthetic=True,
         licence="Apache-2.0",
         notes="Generated sound and simulated annotators; nobody spoke, and nobody listened.",
-        sounds=_sounds(table, felt, rng),
+        sounds=_sounds(table, felt),
     )
 
 
@@ -244,7 +244,11 @@ def _plan(recipe: Recipe, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _felt(splits: NDArray[np.str_], rng: np.random.Generator) -> Wave:
-    """Activation, valence and dominance in [-1, 1], (N, 3); each split has the whole range."""
+    """Activation, valence and dominance in [-1, 1], (N, 3); each split has the whole range.
+
+    The sounds express the first two, and annotators rate all three with errors of their own, so
+    that labels cannot be read off the sounds.
+    """
     felt = np.empty((len(splits), 3))
     for split in SPLITS:
         there = np.flatnonzero(splits == split)
@@ -274,10 +278,9 @@ def _ratings(ids: NDArray[np.str_], felt: Wave, rng: np.random.Generator) -> pd.
     return ratings
 
 
-def _sounds(table: pd.DataFrame, felt: Wave, rng: np.random.Generator) -> dict[str, Sound]:
-    """What is expressed is near what was felt, so that labels cannot be read off the sound."""
-    # Rounded, because the last bits of a random normal may differ from machine to machine.
-    expressed = np.round(np.clip(felt + rng.normal(0, 0.12, felt.shape), -1, 1), 6)
+def _sounds(table: pd.DataFrame, felt: Wave) -> dict[str, Sound]:
+    # Rounded, because the last bits of a random number may differ from machine to machine.
+    expressed = np.round(felt, 6)
     columns = (table[name] for name in ("id", "voice", "take", "samples"))
     return {
         name: Sound(voice=voice, take=take, samples=samples, activation=activation, valence=valence)

@@ -39,6 +39,7 @@ def make_spec(seed: int = 0) -> plan.Spec:
         init="random",
         backbone_hash="weights",
         corpus=plan.CorpusRef("made-up", "/data"),
+        corpus_name="made-up",
         corpus_hash="manifest",
         head="consensus",
         training=plan.Training(epochs=3),

@@ -45,6 +45,7 @@ def _spec(
         "init": "random",
         "backbone_hash": "weights-1",
         "corpus": plan.CorpusRef("made-up"),
+        "corpus_name": "made-up",
         "corpus_hash": "manifest-1",
         "head": "consensus",
         "training": plan.Training(epochs=3),

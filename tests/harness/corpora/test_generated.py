@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serbench.harness.corpora import generated
 from serbench.harness.corpora.base import SPLITS, Corpus, summarise
-from serbench.harness.corpora.generated import Recipe, Sound
+from serbench.harness.corpora.generated import GeneratedCorpus, Recipe, Sound
 from serbench.harness.errors import RequestError
 from serbench.harness.metrics import ccc
 
@@ -98,13 +98,33 @@ def sound(activation: float = 0.0, valence: float = 0.0, voice: int = 0) -> NDAr
     ).waveform()
 
 
-def test_activation_is_loud_and_valence_raises_the_formants() -> None:
-    def level(wave: NDArray[np.float32]) -> float:
-        return float(np.sqrt(np.mean(wave**2)))
+def test_activation_is_loud() -> None:
+    levels = [np.sqrt(np.mean(sound(activation=value) ** 2)) for value in (-1.0, 0.0, 1.0)]
+    assert levels[1] > 1.5 * levels[0]
+    assert levels[2] > 1.5 * levels[1]
 
-    assert level(sound(activation=1)) > 2 * level(sound(activation=-1))
-    assert not np.allclose(sound(valence=1), sound(valence=-1), atol=0.01)
+
+def test_valence_raises_the_formants() -> None:
+    def centroid(wave: NDArray[np.float32]) -> float:
+        power = np.abs(np.fft.rfft(wave)) ** 2
+        return float((power * np.arange(len(power))).sum() / power.sum())
+
+    raised = [
+        centroid(sound(valence=1, voice=voice)) / centroid(sound(valence=-1, voice=voice))
+        for voice in range(6)
+    ]
+    assert np.mean(raised) > 1.05
+
+
+def test_speakers_differ() -> None:
     assert not np.allclose(sound(voice=0), sound(voice=2), atol=0.01)
+
+
+def test_labels_are_near_what_the_sounds_express_but_not_it(corpus: Corpus) -> None:
+    assert isinstance(corpus, GeneratedCorpus)
+    expressed = [corpus.sounds[name].valence for name in corpus.utterances["id"]]
+    related = np.corrcoef(expressed, corpus.utterances["valence"])[0, 1]
+    assert 0.9 < related < 0.995
 
 
 def features(wave: NDArray[np.float32]) -> NDArray[np.float64]:

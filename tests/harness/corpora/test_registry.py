@@ -42,6 +42,8 @@ def test_a_folder_is_an_audiofolder(folder: Folder) -> None:
     root = str(folder())
     assert corpora.load(CorpusRef(root)).name == "six"
     assert corpora.load(CorpusRef("audiofolder", root)).name == "six"
+    with pytest.raises(RequestError, match="neither a corpus nor a folder"):
+        corpora.load(CorpusRef(root, root))
 
 
 def test_a_registered_name_goes_before_a_folder_of_that_name(

@@ -4,7 +4,7 @@ import audmetric
 import numpy as np
 import pytest
 
-from serbench.leaderboard.bootstrap import bootstrap_ccc, interval, speaker_draws
+from serbench.harness.bootstrap import bootstrap_ccc, interval, speaker_draws
 
 
 def sample(offset: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
