@@ -191,7 +191,8 @@ class _Session:
         from serbench.harness.results import Message, Result
         from serbench.harness.runner import Runner
 
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, _interrupt_once)
         provenance, runner, failed = self._provenance(), Runner(), 0
         with console.RunReport(len(left), self.json) as report:
 
@@ -258,6 +259,13 @@ class _Session:
             console.print_json({"event": "ranking", "rows": rows}, compact=True)
         else:
             console.ranking_table(rows)
+
+
+def _interrupt_once(*_: object) -> NoReturn:
+    """Interrupt, and let nothing disturb the writing of what was interrupted."""
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _ranked(db: str, **filters: str | None) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,22 @@ class Learnt:
     trainer: Trainer
 
 
-def learn(variant: Variant, family: str, folder: Path, cache_dtype: str | None = None) -> Learnt:
+def learn(
+    variant: Variant,
+    family: str,
+    folder: Path,
+    *,
+    batch_size: int = 3,
+    cache_dtype: str | None = None,
+    on_phase: Callable[[Phase], None] = lambda _: None,
+) -> Learnt:
     """Train a variant for two epochs on `sounds`, and check what moved."""
     backbone, data, phases = encoder(family), sounds(), list[Phase]()
+
+    def heard(phase: Phase) -> None:
+        phases.append(phase)
+        on_phase(phase)
+
     torch.manual_seed(7)
     variant.strategy.adapt(backbone)
     head = heads.build("consensus", SMALL["hidden_size"], 2)  # type: ignore[arg-type]
@@ -112,10 +125,10 @@ def learn(variant: Variant, family: str, folder: Path, cache_dtype: str | None =
         head,
         data,
         variant=variant,
-        training=Training(epochs=EPOCHS, batch_size=3),
+        training=Training(epochs=EPOCHS, batch_size=batch_size),
         seed=0,
         device=torch.device("cpu"),
-        meter=Meter(torch.device("cpu"), phases.append),
+        meter=Meter(torch.device("cpu"), heard),
         open_cache=open_cache,
         progress=lambda _: None,
     )

@@ -92,8 +92,8 @@ METRICS: dict[str, Metric] = {
         _seconds(
             "run_s",
             "Whole run",
-            "Wall-clock time of all phases of the run: setup, cache filling, training, validation, "
-            "test and saving.",
+            "Wall-clock time of the run's phases: setup, cache filling, training, validation and "
+            "test; saving the model is left out.",
         ),
         Metric(
             key="speedup_vs_full",
@@ -111,9 +111,8 @@ METRICS: dict[str, Metric] = {
             unit="share",
             higher_is_better=True,
             description=(
-                "Share of the whole run's time that is saved against training the whole encoder "
-                "uncached in fp32 for the same epochs, with cache filling counted as time spent; "
-                "below 0 if the run takes longer."
+                "Share of a warm epoch's time that is saved against training the whole encoder "
+                "uncached in fp32 on the same machine; below 0 if it takes longer."
             ),
         ),
         Metric(
@@ -159,7 +158,8 @@ METRICS: dict[str, Metric] = {
             "trainable_params",
             "Trained",
             False,
-            "Parameters that the optimiser may change, in encoder, added modules and head.",
+            "Parameters of the encoder, and of what was added to it, that learn; the head, which "
+            "always learns, is not counted.",
         ),
         _parameters(
             "head_params",

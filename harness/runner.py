@@ -70,6 +70,8 @@ class Runner:
             process.join()
             if result.status == "interrupted":
                 result.add(_death(process.exitcode, log.name, _oom_kills() > oom_kills))
+        if result.status == "oom":
+            result.message = f"{result.message} (batch size {spec.training.batch_size})"
         return result
 
     def _listen(

@@ -67,8 +67,7 @@ def main(plugins: tuple[str, ...], pickled_spec: bytes, out: Connection, log: st
         os.dup2(file.fileno(), 2)
     try:
         strategy.discover(plugins)
-        spec: Spec = pickle.loads(pickled_spec)
-        run(spec, out.send)
+        run(pickle.loads(pickled_spec), out.send)
     except Exception as error:  # the border of a run's process: everything becomes a row
         out.send(_failure(error))
 
@@ -83,11 +82,11 @@ def _die_with_parent() -> None:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, SerbenchError):
         return Failure("failed", str(error))
-    text = str(error).strip() or type(error).__name__
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
     detail = "".join(traceback.format_exception(error))
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
-        return Failure("oom", text.partition("\n")[0], detail)
-    return Failure("failed", f"{type(error).__name__}: {text}", detail)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in line:
+        return Failure("oom", line, detail)
+    return Failure("failed", f"{type(error).__name__}: {line}", detail)
 
 
 def run(spec: Spec, send: Send) -> None:

@@ -18,6 +18,7 @@ import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
+from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.errors import CorpusError
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 DIMENSIONS = ("activation", "valence", "dominance")
-SAMPLE_RATE_HZ = 16_000
 SHORTEST = 400
 """Samples in the receptive field of the convolutions of wav2vec 2.0 and its kin (25 ms): shorter
 audio gives an encoder no frame."""

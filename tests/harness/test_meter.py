@@ -1,0 +1,80 @@
+"""Seconds and bytes: their units, what is inside a phase and what is not."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from serbench.harness.meter import Meter
+from serbench.harness.results import Phase
+
+CPU = torch.device("cpu")
+MEGABYTE = 1_000_000
+
+
+def clocked(seconds: float = 0.0, aside_s: float = 0.0, megabytes: int = 0) -> Phase:
+    phases: list[Phase] = []
+    with Meter(CPU, phases.append).phase("train", 1) as gauge:
+        held = np.ones(megabytes * MEGABYTE, np.uint8)
+        time.sleep(seconds)
+        gauge.aside_s = aside_s
+        gauge.steps, gauge.audio_s, gauge.loss = 3, 12.5, 0.25
+        del held
+    (phase,) = phases
+    return phase
+
+
+def test_wall_time_is_in_seconds_without_what_was_set_aside() -> None:
+    phase = clocked(seconds=0.2, aside_s=0.15)
+    assert 0.04 < phase.wall_s < 0.15
+
+
+def test_what_the_code_counted_is_handed_on() -> None:
+    phase = clocked()
+    assert (phase.phase, phase.epoch, phase.cold) == ("train", 1, False)
+    assert (phase.steps, phase.audio_s, phase.loss, phase.data_wait_s) == (3, 12.5, 0.25, 0.0)
+
+
+def test_a_phase_that_raises_is_no_measurement() -> None:
+    phases: list[Phase] = []
+    with pytest.raises(ZeroDivisionError), Meter(CPU, phases.append).phase("train"):
+        _ = 1 / 0
+    assert phases == []
+
+
+def test_host_peaks_are_in_bytes_and_of_the_phase_alone() -> None:
+    small, large, after = clocked(), clocked(seconds=0.1, megabytes=300), clocked()
+    for field in ("peak_host_bytes", "peak_host_anonymous_bytes"):
+        before, peak, later = (getattr(phase, field) for phase in (small, large, after))
+        if before is None:
+            pytest.skip(f"this system does not tell {field}")
+        assert 250 * MEGABYTE < peak - before < 400 * MEGABYTE
+        assert later - before < 100 * MEGABYTE, "the peak was not reset"
+
+
+def test_what_a_cpu_has_not_is_not_measured() -> None:
+    phase = clocked()
+    assert phase.device_s is None
+    assert phase.peak_vram_bytes is None
+    assert phase.peak_reserved_bytes is None
+
+
+@pytest.mark.cuda
+def test_device_seconds_and_vram() -> None:
+    device = torch.device("cuda:0")
+    phases: list[Phase] = []
+    meter = Meter(device, phases.append)
+    for megabytes in (400, 1):
+        with meter.phase("train"):
+            held = torch.ones(megabytes * MEGABYTE, dtype=torch.uint8, device=device)
+            for _ in range(10):
+                held = held + 1
+            del held
+    large, small = phases
+    assert large.peak_vram_bytes is not None
+    assert small.peak_vram_bytes is not None
+    assert large.peak_vram_bytes >= 800 * MEGABYTE > small.peak_vram_bytes
+    assert large.device_s is not None
+    assert 0 < large.device_s <= large.wall_s * 1.05

@@ -1,0 +1,185 @@
+"""Requests to specs, suites, and the fingerprint by which a finished run is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serbench.harness.errors import CorpusError, RequestError, SerbenchError
+from serbench.harness.plan import CorpusRef, Spec, Suite, Training, fingerprint, suite_names
+from serbench.harness.request import Request, plan, read_bytes, read_corpus
+
+
+def planned(*specs: str, **more: Any) -> list[Spec]:
+    return plan(Request(specs=specs, **more)).specs
+
+
+def test_quick_has_every_registered_strategy_and_three_seeds() -> None:
+    from serbench.harness import strategy
+
+    specs = planned(every=True)
+    assert {spec.variant.name for spec in specs} == {e.name for e in strategy.entries()}
+    assert {spec.seed for spec in specs} == {0, 1, 2}
+    assert {"full+bf16", "top-layers+bf16+cache", "lora+bf16"} <= {spec.label for spec in specs}
+    assert all(spec.fresh_cache for spec in specs)
+
+
+def test_seeds_are_interleaved() -> None:
+    specs = planned("full", "frozen", seeds="2,0")
+    assert [(s.seed, s.label) for s in specs] == [
+        (0, "full"),
+        (0, "frozen"),
+        (2, "full"),
+        (2, "frozen"),
+    ]
+
+
+def test_the_same_variant_twice_is_one_run() -> None:
+    assert len(planned("lora", "lora:rank=8")) == 1
+
+
+def test_flags_go_before_the_suite() -> None:
+    (spec, *_) = planned(
+        suite="quick", settings={"epochs": "9", "head_lr": "0.5"}, corpus="generated=speakers=3"
+    )
+    assert (spec.training.epochs, spec.training.head_lr, spec.training.batch_size) == (9, 0.5, 16)
+    assert spec.corpus == CorpusRef("generated", "speakers=3")
+    assert spec.corpus_name == "generated=speakers=3"
+
+
+def test_the_cost_suite_scores_nothing() -> None:
+    specs = planned(suite="cost")
+    assert all(spec.cost_only for spec in specs)
+    assert {spec.init for spec in specs} == {"random"}
+    assert {spec.backbone for spec in specs} == {"wav2vec2-base"}
+
+
+def test_every_shipped_suite_reads_and_parses() -> None:
+    from serbench.harness import strategy
+
+    assert {"quick", "cost", "icassp2025"} <= set(suite_names())
+    strategy.discover()
+    for name in suite_names():
+        suite = Suite.load(name)
+        assert [strategy.parse(text).label for text in suite.variants] == list(suite.variants)
+        Training(**suite.training)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(), "nothing to run"),
+        (Request(specs=("full",), every=True), "not both"),
+        (Request(suite="quik"), "no suite 'quik'; there are cost, icassp2025, quick"),
+        (Request(suite="icassp2025"), "icassp2025 needs --backbone"),
+        (Request(suite="icassp2025", backbone="tiny"), "icassp2025 needs --corpus"),
+        (Request(specs=("full+fp16",), device="cpu"), "fp16 with its gradient scaler needs CUDA"),
+        (Request(specs=("full",), device="tpu"), "--device is auto, cpu"),
+        (Request(specs=("full",), device="cuda:99"), "cuda:99"),
+        (Request(specs=("full",), seeds="a"), "--seeds takes whole numbers"),
+        (Request(specs=("full",), seeds="-1"), "from 0 on"),
+        (Request(specs=("full",), head="nose"), "no head 'nose'"),
+        (Request(specs=("full",), corpus="generatd"), "did you mean generated"),
+        (Request(specs=("full",), corpus="emodb="), "the folder after '=' is missing"),
+        (Request(specs=("full",), corpus="emodb"), "emodb"),
+        (Request(specs=("full",), init="zero"), "--init is"),
+        (Request(specs=("full",), cache_dtype="int8"), "--cache-dtype is one of"),
+        (Request(specs=("full",), cache_limit="much"), "'much' is no size"),
+        (Request(specs=("full",), settings={"epochs": "0"}), "epochs must be at least 1"),
+        (Request(specs=("full",), settings={"epochs": "two"}), "epochs takes int, not 'two'"),
+        (Request(specs=("full",), settings={"limit": "1"}), "at least 2 utterances"),
+        (Request(specs=("full",), settings={"head_lr": "nan"}), "head_lr must be above 0"),
+        (Request(specs=("full",), settings={"warmup": "1"}), "share of the steps"),
+        (Request(specs=("full",), settings={"colour": "1"}), "there are epochs, batch_size"),
+    ],
+)
+def test_what_is_wrong_is_found_before_the_first_run(request_: Request, message: str) -> None:
+    with pytest.raises(SerbenchError, match=message):
+        plan(request_)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("variants = [", "suite.toml"),
+        ("title = 'x'\nvariants = ['full']\ncolour = 1", "a suite has no 'colour'"),
+        ("title = 'x'\nvariants = ['full']\n[training]\ncolour = 1", "a suite has no 'colour'"),
+        ("variants = ['full']", "title"),
+        ("title = 'x'\nvariants = 'full'", "variants"),
+        ("title = 'x'\nvariants = ['full']\nseeds = 'all'", "seeds"),
+        ("title = 'x'\nvariants = ['full']\n[training]\nepochs = 'ten'", "epochs"),
+        ("title = 'x'\nvariants = []\nbackbone = 'tiny'\ncorpus = 'generated'", "nothing to run"),
+    ],
+)
+def test_a_wrong_suite_file_says_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(RequestError, match=message):
+        plan(Request(suite=str(path), backbone="tiny", corpus="generated"))
+
+
+def test_a_suite_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'title = "mine"\nvariants = ["frozen"]\nbackbone = "tiny"\ncorpus = "generated"\n'
+        "seeds = [4]\n[training]\nepochs = 1\n",
+        "utf-8",
+    )
+    (spec,) = planned(suite=str(path))
+    assert (spec.suite, spec.label, spec.seed, spec.training.epochs) == ("mine", "frozen", 4, 1)
+
+
+BASE = planned("top-layers+bf16+cache", device="cpu")[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: dataclasses.replace(s, variant=planned("top-layers+cache")[0].variant),
+        lambda s: dataclasses.replace(s, variant=planned("top-layers:lr=1+bf16+cache")[0].variant),
+        lambda s: dataclasses.replace(s, source_hash="other"),
+        lambda s: dataclasses.replace(s, backbone_hash="other"),
+        lambda s: dataclasses.replace(s, corpus_hash="other"),
+        lambda s: dataclasses.replace(s, seed=1),
+        lambda s: dataclasses.replace(s, device="cuda:0"),
+        lambda s: dataclasses.replace(s, head="other"),
+        lambda s: dataclasses.replace(s, cost_only=True),
+        lambda s: dataclasses.replace(s, cache_dtype="float16"),
+        lambda s: dataclasses.replace(s, training=Training(epochs=99)),
+    ],
+)
+def test_whatever_changes_the_measurement_changes_the_fingerprint(
+    change: Callable[[Spec], Spec],
+) -> None:
+    assert fingerprint(change(BASE), "machine") != fingerprint(BASE, "machine")
+    assert fingerprint(BASE, "other") != fingerprint(BASE, "machine")
+
+
+def test_what_does_not_leaves_it_alone() -> None:
+    for changes in ({"suite": "x"}, {"cache_dir": "/x"}, {"save_dir": "/x"}, {"plugins": ("x",)}):
+        assert fingerprint(dataclasses.replace(BASE, **changes), "m") == fingerprint(BASE, "m")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("20GB", 20_000_000_000), ("500 M", 500_000_000), ("1e3", 1000), ("7B", 7)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert read_bytes(text) == size
+
+
+def test_corpora_by_name_root_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert read_corpus("generated") == CorpusRef("generated")
+    assert read_corpus("emodb=mine") == CorpusRef("emodb", str(tmp_path / "mine"))
+    assert read_corpus("mine") == CorpusRef(str(tmp_path / "mine"))
+
+
+def test_a_corpus_with_findings_is_refused_with_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("file_name,speaker,valence\na.wav,s,0\nb.wav,t,7\n")
+    with pytest.raises(CorpusError) as caught:
+        planned("full", corpus=str(tmp_path))
+    assert len(caught.value.findings) >= 2

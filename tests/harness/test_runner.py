@@ -1,0 +1,199 @@
+"""A process for each run: however it ends, it ends as a result."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serbench.harness import strategy
+from serbench.harness.plan import Spec
+from serbench.harness.request import Request, plan
+from serbench.harness.results import Message, Phase, Progress, Result
+from serbench.harness.runner import Runner
+
+PLUGIN = '''
+import os, signal
+from dataclasses import dataclass
+from serbench.harness.strategy import Strategy, register
+
+@register("ends-{name}")
+@dataclass(frozen=True, kw_only=True)
+class Ends(Strategy):
+    """Ends in a way of its own."""
+
+    def adapt(self, backbone):
+        backbone.convolutions.requires_grad_(False)
+
+    def on_epoch_start(self, backbone, epoch):
+        if epoch == 1:
+            print("last words")
+            {deed}
+'''
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    return Runner()
+
+
+def spec_of(label: str, *plugins: str, **changes: Any) -> Spec:
+    request = Request(
+        specs=(label,),
+        plugins=plugins,
+        settings={"limit": "6", "epochs": "2", "batch_size": "4"},
+        device="cpu",
+    )
+    return dataclasses.replace(plan(request).specs[0], **changes)
+
+
+def ending(runner: Runner, folder: Path, name: str, deed: str) -> Result:
+    path = folder / f"ends_{name}.py"
+    path.write_text(PLUGIN.format(name=name, deed=deed), "utf-8")
+    try:
+        return runner.run(spec_of(f"ends-{name}", str(path)), lambda _: None)
+    finally:
+        strategy._entries.pop(f"ends-{name}", None)
+
+
+def test_a_run_that_goes_well_tells_everything(runner: Runner) -> None:
+    heard: list[Message] = []
+    result = runner.run(spec_of("frozen"), heard.append)
+    assert result.status == "ok"
+    phases = [(p.phase, p.epoch) for p in result.phases]
+    epochs = [(phase, epoch) for epoch in (0, 1) for phase in ("train", "validate")]
+    assert phases == [("setup", None), *epochs, ("test", None)]
+    assert result.counts is not None
+    assert result.counts.trainable_params == 0
+    assert result.counts.head_params == 192 * 256 + 256 + 256 * 3 + 3
+    assert result.counts.frozen_depth == result.counts.stages
+    final = [s for s in result.scores if s.epoch is None]
+    assert [s.dimension for s in final] == ["activation", "valence", "dominance"]
+    assert {s.split for s in final} == {"test"}
+    assert all(len(p.predicted) == 6 for p in result.predictions)
+    assert any(isinstance(message, Progress) for message in heard)
+    train = [p for p in result.phases if p.phase == "train"]
+    assert all(p.peak_host_bytes and p.peak_host_bytes > 50_000_000 for p in train)
+    assert all(p.peak_vram_bytes is None for p in train), "not measured is not 0"
+
+
+def test_predictions_are_on_the_corpus_own_scale(runner: Runner) -> None:
+    result = runner.run(spec_of("frozen"), lambda _: None)
+    labels = [label for p in result.predictions for label in p.labels]
+    assert 1 <= min(labels) < 2.5 < max(labels) <= 5
+
+
+def test_every_run_has_a_process_of_its_own(runner: Runner, tmp_path: Path) -> None:
+    """What one leaves behind in its process, the next does not see."""
+    deed = "import builtins; assert not hasattr(builtins, 'left'); builtins.left = 1"
+    for name in ("tidily", "tidily-again"):
+        assert ending(runner, tmp_path, name, deed).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "deed", "status", "message"),
+    [
+        ("with-a-bug", "1 / 0", "failed", "ZeroDivisionError: division by zero"),
+        ("without-memory", "raise MemoryError('9 TB for a batch of 4')", "oom", "9 TB"),
+        (
+            "on-the-device",
+            "import torch; raise torch.OutOfMemoryError('CUDA out of memory')",
+            "oom",
+            "CUDA out of memory",
+        ),
+        ("too-large", "import torch; torch.empty(1 << 50)", "oom", "memory"),
+        ("silently", "os._exit(3)", "failed", "exit code 3"),
+        ("killed", "os.kill(os.getpid(), signal.SIGKILL)", "failed", "SIGKILL"),
+        ("crashed", "os.kill(os.getpid(), signal.SIGSEGV)", "failed", "SIGSEGV"),
+    ],
+)
+def test_a_run_that_ends_badly_is_a_result(
+    name: str, deed: str, status: str, message: str, runner: Runner, tmp_path: Path
+) -> None:
+    result = ending(runner, tmp_path, name, deed)
+    assert result.status == status
+    assert result.message is not None
+    assert message in result.message
+    assert "\n" not in result.message
+    trained = [p.epoch for p in result.phases if p.phase == "train"]
+    assert trained == [0], "what was clocked before is kept"
+
+
+def test_an_oom_names_the_batch_size(runner: Runner, tmp_path: Path) -> None:
+    result = ending(runner, tmp_path, "hungry", "raise MemoryError('no more')")
+    assert result.message == "no more (batch size 4)"
+
+
+def test_the_last_words_of_a_crashed_process_are_kept(runner: Runner, tmp_path: Path) -> None:
+    deed = "import sys; sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    result = ending(runner, tmp_path, "talking", deed)
+    assert result.traceback is not None
+    assert "last words" in result.traceback
+
+
+def test_an_interrupt_ends_the_process_and_keeps_what_there_is(runner: Runner) -> None:
+    def interrupt(message: Message) -> None:
+        if isinstance(message, Phase) and message.phase == "validate":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        runner.run(spec_of("frozen"), interrupt)
+    (result,) = caught.value.args
+    assert result.status == "interrupted"
+    assert [p.phase for p in result.phases] == ["setup", "train", "validate"]
+
+
+def test_a_cache_that_does_not_fit_fails_that_run_alone(runner: Runner, tmp_path: Path) -> None:
+    kept = str(tmp_path / "states")
+    result = runner.run(
+        spec_of("frozen+cache", cache_dir=kept, cache_limit_bytes=1000), lambda _: None
+    )
+    assert result.status == "failed"
+    assert result.message is not None
+    assert "limit" in result.message
+    assert result.traceback is None
+    assert runner.run(spec_of("frozen+cache", cache_dir=kept), lambda _: None).status == "ok"
+
+
+def test_a_fresh_cache_is_paid_for_and_gone_afterwards(runner: Runner, tmp_path: Path) -> None:
+    for _ in range(2):
+        spec = spec_of("frozen+cache", cache_dir=str(tmp_path), fresh_cache=True)
+        result = runner.run(spec, lambda _: None)
+        assert [p.phase for p in result.phases].count("cache_fill") == 2
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_runs_cache_serves_the_next(runner: Runner, tmp_path: Path) -> None:
+    """The first is killed in its second epoch; the second finds all states and fills none."""
+    plugin = tmp_path / "ends_midway.py"
+    plugin.write_text(
+        PLUGIN.format(name="midway", deed="os.kill(os.getpid(), signal.SIGKILL)"), "utf-8"
+    )
+    kept = str(tmp_path / "states")
+    killed = runner.run(spec_of("ends-midway+cache", str(plugin), cache_dir=kept), lambda _: None)
+    strategy._entries.pop("ends-midway")
+    assert killed.status == "failed"
+    result = runner.run(spec_of("full+cache", cache_dir=kept), lambda _: None)
+    assert result.status == "ok"
+    assert "cache_fill" not in [p.phase for p in result.phases]
+
+
+def test_seeds_and_depths_share_where_they_can(runner: Runner, tmp_path: Path) -> None:
+    kept = str(tmp_path)
+    fills = []
+    for label, seed in (("frozen+cache", 0), ("frozen+cache", 1), ("lora+cache", 0)):
+        result = runner.run(spec_of(label, cache_dir=kept, seed=seed), lambda _: None)
+        fills.append([p.phase for p in result.phases].count("cache_fill"))
+    assert fills == [2, 0, 2]
+
+
+def test_wrong_arithmetic_is_refused(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/harness/test_arithmetic.py` says where a kernel really is wrong."""
+    from serbench.harness import arithmetic, worker
+
+    wrong = arithmetic.Check("Conv1d 192→192, kernel 32, stride 1, 16 groups", 0.9)
+    monkeypatch.setattr(worker, "check_kernels", lambda *_: [wrong])
+    with pytest.raises(Exception, match="off by 90% from fp32"):
+        worker.run(spec_of("frozen+bf16"), lambda _: None)
+    worker.run(spec_of("frozen"), lambda _: None)

@@ -1,0 +1,251 @@
+"""The training loop: what it optimises, when it stops, what it keeps, and cached against live."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from serbench.harness import heads, strategy
+from serbench.harness.backbone import Backbone
+from serbench.harness.cache import StateCache
+from serbench.harness.contract import SMALL, encoder, learn, sounds
+from serbench.harness.errors import CacheError, StrategyError
+from serbench.harness.meter import Meter
+from serbench.harness.plan import Training
+from serbench.harness.results import Phase
+from serbench.harness.strategy import Strategy, Variant
+from serbench.harness.trainer import Evaluation, Trainer
+
+CPU = torch.device("cpu")
+
+
+def trainer(
+    variant: str | Variant, phases: list[Phase] | None = None, **training: Any
+) -> Trainer:
+    """A trainer over ten short sounds, without a cache."""
+    strategy.discover()
+    chosen = strategy.parse(variant) if isinstance(variant, str) else variant
+    settings = Training(**{"epochs": 2, "batch_size": 3, **training})
+    backbone = encoder("wav2vec2")
+    backbone.total_steps = settings.epochs * math.ceil(2 / settings.accumulate)
+    torch.manual_seed(0)
+    chosen.strategy.adapt(backbone)
+
+    def no_cache(depth: int, width: int) -> StateCache:
+        raise AssertionError("a live run opens no cache")
+
+    return Trainer(
+        backbone,
+        heads.build("consensus", SMALL["hidden_size"], 2),  # type: ignore[arg-type]
+        sounds(),
+        variant=chosen,
+        training=settings,
+        seed=0,
+        device=CPU,
+        meter=Meter(CPU, (phases if phases is not None else []).append),
+        open_cache=no_cache,
+        progress=lambda _: None,
+    )
+
+
+def losses(phases: list[Phase]) -> list[float]:
+    return [p.loss for p in phases if p.phase == "train" and p.loss is not None]
+
+
+@pytest.mark.parametrize("label", ["full", "lora", "top-layers:layers=1", "bottleneck", "frozen"])
+def test_training_brings_the_loss_down(label: str) -> None:
+    phases: list[Phase] = []
+    trainer(label, phases, epochs=30, batch_size=6, head_lr=1e-2).fit(lambda *_: None)
+    assert losses(phases)[-1] < 0.7 * losses(phases)[0], losses(phases)
+
+
+def test_full_finetuning_can_learn_the_training_set_by_heart() -> None:
+    learner = trainer("full:lr=0.002", epochs=60, batch_size=6, head_lr=1e-2)
+    learner.fit(None)
+    learner.data.splits["test"] = learner.data.splits["train"]
+    assert learner.test().mean > 0.9
+
+
+def test_phases_count_what_went_through() -> None:
+    phases: list[Phase] = []
+    learner = trainer("frozen", phases)
+    learner.fit(lambda *_: None)
+    seconds = learner.data.audio.samples[learner.data.splits["train"]].sum() / 16_000
+    train = [p for p in phases if p.phase == "train"]
+    assert [(p.epoch, p.cold, p.steps) for p in train] == [(0, True, 2), (1, False, 2)]
+    for phase in train:
+        assert phase.audio_s == pytest.approx(seconds)
+        assert phase.padded_audio_s is not None
+        assert phase.padded_audio_s >= seconds
+        assert phase.data_wait_s is not None
+        assert 0 <= phase.data_wait_s <= phase.wall_s
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_cached_runs_fill_is_a_phase_of_its_own(cached: bool, tmp_path: Path) -> None:
+    strategy.discover()
+    variant = Variant("frozen", strategy.find("frozen").cls(), cached=cached)
+    for expected in ([0, 0] if cached else [], []):
+        phases: list[Phase] = []
+        learnt = learn(variant, "wav2vec2", tmp_path, on_phase=phases.append)
+        filled = [p.epoch for p in phases if p.phase == "cache_fill"]
+        assert filled == expected, "once for training and once for validation, and never again"
+        assert all(math.isfinite(loss) for loss in learnt.losses)
+
+
+class Scripted:
+    """Stands in for validation, with scores that are written down beforehand."""
+
+    def __init__(self, learner: Trainer, scores: list[float]) -> None:
+        self.scores = scores
+        self.seen: list[int] = []
+        learner._evaluate = self.evaluate  # type: ignore[method-assign, assignment]
+
+    def evaluate(self, split: str, phase: str, epoch: int) -> Evaluation:
+        self.seen.append(epoch)
+        none = np.zeros((0, 2), np.float32)
+        return Evaluation(np.zeros(0, np.int64), none, (self.scores[epoch],) * 2)
+
+
+def test_training_stops_when_the_best_is_long_past() -> None:
+    learner = trainer("frozen", epochs=9, patience=2)
+    scripted = Scripted(learner, [0.1, 0.5, 0.2, 0.3, 0.9, 0, 0, 0, 0])
+    learner.fit(lambda *_: None)
+    assert scripted.seen == [0, 1, 2, 3]
+    assert learner.best_epoch == 1
+
+
+def test_the_best_epochs_weights_are_the_ones_that_are_tested() -> None:
+    kept: list[dict[str, torch.Tensor]] = []
+    learner = trainer("top-layers:layers=1", epochs=3)
+    Scripted(learner, [0.1, 0.5, 0.2])
+
+    def keep(*_: object) -> None:
+        kept.append({n: p.detach().clone() for n, p in learner.backbone.trainable()})
+
+    learner.fit(keep)
+    now = dict(learner.backbone.trainable())
+    assert all(torch.equal(now[name], kept[1][name]) for name in now)
+    assert any(not torch.equal(now[name], kept[2][name]) for name in now)
+
+
+def test_the_test_split_is_not_touched_while_training() -> None:
+    learner = trainer("full")
+    read: list[int] = []
+    waveform = learner.data.audio.waveform
+    object.__setattr__(learner.data.audio, "waveform", lambda i: (read.append(i), waveform(i))[1])
+    learner.fit(lambda *_: None)
+    assert not set(read) & set(learner.data.splits["test"].tolist())
+
+
+def test_the_learning_rate_rises_then_falls_to_zero() -> None:
+    learner = trainer("frozen", epochs=10, warmup=0.2)
+    rates = []
+    for learner._step in range(20):
+        rates.append(learner._rate())
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == 1.0
+    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False))
+    assert rates[-1] == pytest.approx(1 / 16)
+
+
+def test_accumulation_makes_fewer_steps_of_the_mean_gradient() -> None:
+    learner = trainer("full", epochs=3, accumulate=2)
+    learner.fit(None)
+    assert learner._step == 3
+
+
+def test_gradual_change_rebuilds_the_optimiser_and_keeps_its_memory() -> None:
+    learner = trainer("gradual", epochs=3)
+    depths, kept = [], []
+
+    def look(epoch: int, _: Evaluation) -> None:
+        assert learner._optimizer is not None
+        depths.append(learner._prefix.depth)
+        last: Any = learner.backbone.layers[-1]
+        memory = learner._optimizer.state[last.feed_forward.output_dense.weight]
+        kept.append(int(memory["step"]))
+
+    learner.fit(look)
+    assert depths == [5, 4, 3]
+    assert kept == [2, 4, 6]
+
+
+def test_after_step_sees_the_gradients() -> None:
+    seen: list[bool] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Looking(Strategy):
+        def after_step(self, backbone: Backbone, step: int) -> None:
+            last: Any = backbone.layers[-1]
+            seen.append(bool(last.layer_norm.weight.grad.abs().sum() > 0))
+
+        def adapt(self, backbone: Backbone) -> None:
+            pass
+
+    trainer(Variant("looking", Looking())).fit(None)
+    assert seen == [True] * 4
+
+
+def test_a_penalty_counts() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Shrinking(Strategy):
+        weight: float = 0.0
+
+        def adapt(self, backbone: Backbone) -> None:
+            backbone.freeze()
+            backbone.layers[-1].requires_grad_(True)
+
+        def penalty(self, backbone: Backbone) -> torch.Tensor:
+            last: Any = backbone.layers[-1]
+            norm: torch.Tensor = last.feed_forward.output_dense.weight.square().sum()
+            return self.weight * norm
+
+    def norm(weight: float) -> float:
+        learner = trainer(Variant("shrinking", Shrinking(lr=1e-2, weight=weight)), epochs=8)
+        learner.fit(None)
+        last: Any = learner.backbone.layers[-1]
+        return float(last.feed_forward.output_dense.weight.detach().norm())
+
+    assert norm(10.0) < 0.9 * norm(0.0)
+
+
+def test_caching_where_nothing_is_frozen_is_refused(tmp_path: Path) -> None:
+    strategy.discover()
+    variant = strategy.parse("full:convolutions=true+cache")
+    with pytest.raises(CacheError, match="nothing frozen to cache"):
+        learn(variant, "wav2vec2", tmp_path)
+
+
+@pytest.mark.parametrize("label", ["full", "top-layers:layers=2", "frozen", "weighted-sum"])
+def test_cached_is_live_bit_for_bit_where_batches_are_alike(label: str, tmp_path: Path) -> None:
+    """With one batch an epoch, every epoch composes it of the same utterances."""
+    strategy.discover()
+    for precision in ("fp32", "bf16"):
+        live = strategy.parse(f"{label}+{precision}")
+        cached = strategy.parse(f"{label}+{precision}+cache")
+        whole = learn(live, "wav2vec2", tmp_path, batch_size=6)
+        for _ in ("filling", "full"):
+            again = learn(cached, "wav2vec2", tmp_path, batch_size=6)
+            assert again.losses == whole.losses
+            np.testing.assert_array_equal(again.predicted, whole.predicted)
+
+
+def test_a_coarser_cache_changes_losses_a_little_and_the_default_does_not(tmp_path: Path) -> None:
+    strategy.discover()
+    live = learn(strategy.parse("top-layers:layers=1"), "wav2vec2", tmp_path)
+    cached = strategy.parse("top-layers:layers=1+cache")
+    coarse = learn(cached, "wav2vec2", tmp_path, cache_dtype="float16")
+    assert coarse.losses != live.losses
+    np.testing.assert_allclose(coarse.losses, live.losses, rtol=0.02)
+
+
+def test_a_loss_that_is_no_number_ends_the_run() -> None:
+    learner = trainer("full:lr=1e30", clip_norm=1e30, epochs=5)
+    with pytest.raises(StrategyError, match="training loss of epoch"):
+        learner.fit(None)
