@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import signal
 import sys
@@ -252,13 +253,31 @@ class _Session:
             backbone=first.backbone,
             head=first.head,
         )
-        asked = {spec.label for spec in self.planned.specs}
-        training = dataclasses.asdict(first.training)
-        rows = [r for r in rows if r["label"] in asked and r["training"] == training]
+        asked = {_asked(spec) for spec in self.planned.specs}
+        rows = [row for row in rows if _shown(row) in asked]
         if self.json:
             console.print_json({"event": "ranking", "rows": rows}, compact=True)
         else:
             console.ranking_table(rows)
+
+
+def _asked(spec: Spec) -> str:
+    variant = spec.variant
+    return _shown(
+        {
+            "strategy": variant.name,
+            "config": variant.config,
+            "precision": variant.precision,
+            "cached": variant.cached,
+            "training": dataclasses.asdict(spec.training),
+        }
+    )
+
+
+def _shown(row: dict[str, Any]) -> str:
+    """What tells a configuration from the others of one backbone, corpus and head."""
+    keys = ("strategy", "config", "precision", "cached", "training")
+    return json.dumps([row[key] for key in keys], sort_keys=True)
 
 
 def _interrupt_once(*_: object) -> NoReturn:

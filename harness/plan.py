@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from serbench.harness import strategy
 from serbench.harness.errors import RequestError
@@ -27,10 +27,13 @@ __all__ = [
     "Spec",
     "Suite",
     "Training",
+    "checked",
     "fingerprint",
     "interleaved",
     "suite_names",
 ]
+
+D = TypeVar("D")
 
 PROTOCOL = 1
 """Version of what a run does and how it is clocked; a new one makes every older row another run."""
@@ -116,7 +119,8 @@ def fingerprint(spec: Spec, machine_key: str) -> str:
     """Hash of everything that could change what a run measures, on one machine."""
     facts = {
         "protocol": PROTOCOL,
-        "label": spec.label,
+        "strategy": spec.variant.name,
+        "precision": spec.variant.precision,
         "config": spec.variant.config,
         "source": spec.source_hash,
         "backbone": spec.backbone_hash,
@@ -188,13 +192,23 @@ class Suite:
         wrong = sorted(set(table) - known) + sorted(set(table.get("training", {})) - settings)
         if wrong:
             raise RequestError(f"{path}: a suite has no '{wrong[0]}'")
-        for key in ("variants", "seeds"):
-            if key in table:
-                table[key] = tuple(table[key])
-        try:
-            return cls(name=path.stem, **table)
-        except TypeError as error:
-            raise RequestError(f"{path}: {error}") from error
+        return checked(cls, {"name": path.stem, **table}, str(path))
+
+
+def checked(cls: type[D], values: Mapping[str, Any], origin: str) -> D:
+    """A dataclass from values that came from outside, each brought to its field's type.
+
+    Raises:
+        RequestError: the first value that is missing or cannot be what it should be.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RequestError(f"{origin}: {place}: {first['msg']}") from None
 
 
 def suite_names() -> list[str]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serbench.harness import backbone, cache, corpora, heads, strategy
 from serbench.harness.environment import resolve_device
 from serbench.harness.errors import RequestError
-from serbench.harness.plan import CorpusRef, Spec, Suite, Training, interleaved
+from serbench.harness.plan import CorpusRef, Spec, Suite, Training, checked, interleaved
 from serbench.harness.strategy import Variant
 
 if TYPE_CHECKING:
@@ -63,9 +62,11 @@ def plan(request: Request) -> Planned:
     Raises:
         SerbenchError: what is wrong.
     """
-    strategy.discover(tuple(str(Path(path).resolve()) for path in request.plugins))
+    strategy.discover(request.plugins)
     suite = _suite(request)
     variants = [strategy.parse(text) for text in request.specs or suite.chosen()]
+    if not variants:
+        raise RequestError(f"nothing to run: the suite {suite.name} has no variants")
     device = resolve_device(request.device)
     _check_precisions(variants, device)
     if request.cache_dtype not in cache.CACHE_DTYPES:
@@ -158,17 +159,11 @@ def read_corpus(text: str) -> CorpusRef:
 
 
 def _training(suite: Suite, settings: Mapping[str, str]) -> Training:
-    kinds = typing.get_type_hints(Training)
-    values: dict[str, Any] = dict(suite.training)
-    for name, text in settings.items():
-        if name not in kinds:
-            raise RequestError(f"--set {name}: there are {', '.join(kinds)}")
-        kind = float if kinds[name] is float else int
-        try:
-            values[name] = kind(text)
-        except ValueError:
-            raise RequestError(f"{name} takes {kind.__name__}, not '{text}'") from None
-    return Training(**values)
+    known = [field.name for field in dataclasses.fields(Training)]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise RequestError(f"--set {unknown[0]}: there are {', '.join(known)}")
+    return checked(Training, {**suite.training, **settings}, "training settings")
 
 
 def _seeds(text: str | None, suite: Suite) -> tuple[int, ...]:

@@ -222,12 +222,17 @@ def find(name: str) -> Entry:
 
 @dataclass(frozen=True)
 class Variant:
-    """A strategy with its hyperparameters, and the two axes that the harness owns."""
+    """A strategy with its hyperparameters, and the two axes that the harness owns.
+
+    `stated` are the hyperparameters that the spec string gave: its label shows them even where
+    they are the defaults. Two variants are equal if they do the same.
+    """
 
     name: str
     strategy: Strategy
     precision: Precision = "fp32"
     cached: bool = False
+    stated: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
 
     @property
     def config(self) -> dict[str, Value]:
@@ -236,11 +241,11 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """The spec string in its canonical form: only what differs from the defaults."""
+        """The spec string in its canonical form: what was stated or is not the default."""
         changed = [
             f"{field.name}={written(getattr(self.strategy, field.name))}"
             for field in dataclasses.fields(self.strategy)
-            if getattr(self.strategy, field.name) != field.default
+            if field.name in self.stated or getattr(self.strategy, field.name) != field.default
         ]
         label = self.name + (":" + ",".join(changed) if changed else "")
         if self.precision != "fp32":
@@ -268,7 +273,8 @@ def parse(text: str) -> Variant:
         strategy = entry.cls(**values)
     except (TypeError, ValueError) as error:
         raise RequestError(f"'{text}': {error}") from error
-    return Variant(name, strategy, precisions[0] if precisions else "fp32", "cache" in axes)
+    precision = precisions[0] if precisions else "fp32"
+    return Variant(name, strategy, precision, "cache" in axes, frozenset(values))
 
 
 def _setting(text: str, entry: Entry, item: str) -> tuple[str, Any]:

@@ -38,7 +38,7 @@ COMPARABLE = (
     "protocol",
 )
 """What rows must share for their ranks to mean anything."""
-CONFIGURATION = (*COMPARABLE, "label", "strategy", "config", "precision", "cached")
+CONFIGURATION = (*COMPARABLE, "strategy", "config", "precision", "cached")
 """What runs must share to be seeds of one row, besides the source of their strategy."""
 
 Run = Mapping[str, Any]
@@ -299,7 +299,7 @@ class _Group:
         newest = member.newest
         same = {
             key: newest[key]
-            for key in (*CONFIGURATION, "source_hash")
+            for key in (*CONFIGURATION, "label", "source_hash")
             if key in Row.__dataclass_fields__
         }
         return Row(

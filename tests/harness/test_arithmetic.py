@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from serbench.harness.arithmetic import check_kernels
 from serbench.harness.backbone import load, locate
-from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from serbench.harness.batches import batches_by_length, ordered_batches, prefetched
+from serbench.harness.batches import Indices, batches_by_length, ordered_batches, prefetched
 
 LENGTHS = np.random.default_rng(0).integers(1000, 90_000, 203).tolist()
 
@@ -19,7 +19,7 @@ def test_every_utterance_comes_once_an_epoch() -> None:
 def test_the_seed_fixes_the_order() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         batches = batches_by_length(LENGTHS, 8, seed=seed, epoch=epoch)
-        return np.concatenate(batches).tolist()
+        return [int(index) for index in np.concatenate(batches)]
 
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(1, 0)
@@ -29,7 +29,7 @@ def test_the_seed_fixes_the_order() -> None:
 def test_neighbours_in_length_go_together() -> None:
     lengths = np.asarray(LENGTHS)
 
-    def padded(batches: list[np.ndarray]) -> int:  # type: ignore[type-arg]
+    def padded(batches: list[Indices]) -> int:
         return sum(int(lengths[b].max()) * len(b) for b in batches)
 
     order = np.random.default_rng(1).permutation(len(lengths))

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from serbench.harness import environment
 from serbench.harness.environment import machine, resolve_device
 from serbench.harness.errors import RequestError

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
 from serbench.harness import strategy
 from serbench.harness.contract import FAMILIES, learn
 from serbench.harness.errors import StrategyError
 from serbench.harness.export import export
 from serbench.harness.heads.consensus import Consensus
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 MERGED = ["full", "top-layers:layers=1", "lora", "dora", "ia3", "adalora", "vera", "weighted-sum"]
 

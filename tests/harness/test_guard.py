@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+
 from serbench.harness.backbone import Backbone
 from serbench.harness.contract import encoder, learn
 from serbench.harness.errors import StrategyError

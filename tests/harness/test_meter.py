@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+
 from serbench.harness.meter import Meter
 from serbench.harness.results import Phase
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from serbench.harness.errors import RequestError
 from serbench.harness.scaffold import write
 

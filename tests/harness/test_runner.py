@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from serbench.harness import strategy
 from serbench.harness.plan import Spec
 from serbench.harness.request import Request, plan

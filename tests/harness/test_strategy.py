@@ -56,6 +56,8 @@ def test_a_canonical_spec_string_reads_back_as_itself(text: str) -> None:
 def test_defaults_and_order_do_not_make_another_variant() -> None:
     assert parse("lora:alpha=16,rank=8") == parse("lora")
     assert parse("lora:dropout=0,rank=4").label == "lora:rank=4,dropout=0.0"
+    assert parse("lora:rank=8").label == "lora:rank=8", "what was stated stays"
+    assert hash(parse("lora:rank=8")) == hash(parse("lora"))
     assert parse("full+cache+bf16").label == "full+bf16+cache"
     assert parse("full+fp32").label == "full"
 

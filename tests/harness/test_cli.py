@@ -1,0 +1,339 @@
+"""The command line as people and scripts use it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CALL = (sys.executable, "-m", "serbench.harness.cli")
+SMALL = ("--limit", "6", "--epochs", "2", "--batch-size", "4", "--device", "cpu")
+PROMISED = [
+    "label",
+    "strategy",
+    "config",
+    "precision",
+    "cached",
+    "head",
+    "backbone",
+    "corpus",
+    "machine",
+    "runs",
+    "failed",
+    "ccc_activation",
+    "ccc_activation_low",
+    "ccc_activation_high",
+    "ccc_valence",
+    "ccc_valence_low",
+    "ccc_valence_high",
+    "ccc_dominance",
+    "ccc_dominance_low",
+    "ccc_dominance_high",
+    "epoch_s",
+    "audio_s_per_s",
+    "cache_fill_s",
+    "run_s",
+    "speedup_vs_full",
+    "peak_vram_bytes",
+    "peak_host_bytes",
+    "trainable_params",
+    "total_params",
+    "rank",
+    "pareto",
+]
+
+
+def serbench(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CALL, *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        check=False,
+    )
+
+
+def rows(db: Path, query: str) -> list[Any]:
+    with sqlite3.connect(db) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose runs.db holds three small configurations, and a failed one."""
+    folder = tmp_path_factory.mktemp("ran")
+    specs = ("full", "top-layers:layers=3+bf16+cache", "lora:rank=8+bf16", "top-layers:layers=9")
+    done = serbench("run", *specs, *SMALL, cwd=folder, XDG_CACHE_HOME=str(folder / "cache"))
+    assert done.returncode == 1, done.stderr
+    (folder / "stdout").write_text(done.stdout, "utf-8")
+    return folder
+
+
+def test_every_run_is_a_row(ran: Path) -> None:
+    found = rows(ran / "runs.db", "SELECT label, status, message FROM runs ORDER BY id")
+    assert [row[:2] for row in found] == [
+        ("full", "ok"),
+        ("top-layers:layers=3+bf16+cache", "ok"),
+        ("lora:rank=8+bf16", "ok"),
+        ("top-layers:layers=9", "failed"),
+    ]
+    assert "layers is from 1 to the backbone's 6" in found[3][2]
+
+
+def test_a_row_has_its_figures_and_where_they_come_from(ran: Path) -> None:
+    columns = [
+        "epoch_s",
+        "run_s",
+        "peak_vram_bytes",
+        "peak_host_bytes",
+        "trainable_params",
+        "total_params",
+        "synthetic",
+        "corpus",
+        "backbone",
+        "init",
+        "command",
+        "protocol",
+        "device",
+    ]
+    (values,) = rows(ran / "runs.db", f"SELECT {', '.join(columns)} FROM runs WHERE id = 1")
+    row = dict(zip(columns, values, strict=True))
+    assert 0 < row["epoch_s"] < row["run_s"]
+    assert row["peak_vram_bytes"] is None
+    assert row["peak_host_bytes"] > 100_000_000
+    assert 0 < row["trainable_params"] < row["total_params"]
+    assert row["synthetic"] == 1
+    assert (row["corpus"], row["backbone"], row["init"]) == ("generated", "tiny", "random")
+    assert row["command"].startswith("serbench run full ")
+    (machine,) = rows(ran / "runs.db", "SELECT cpu, cores FROM machines")
+    assert machine[0]
+
+
+def test_without_a_terminal_each_run_is_a_line(ran: Path) -> None:
+    text = (ran / "stdout").read_text("utf-8")
+    assert text.startswith("ok          full  seed 0  ")
+    assert "failed      top-layers:layers=9" in text
+    assert "\x1b" not in text
+    assert "[synthetic]" in text
+
+
+def test_rank_json_has_what_scripts_rely_on(ran: Path) -> None:
+    done = serbench("rank", "--json", cwd=ran)
+    found = {row["label"]: row for row in json.loads(done.stdout)}
+    assert len(found) == 4
+    for row in found.values():
+        assert not set(PROMISED) - set(row)
+    cached = found["top-layers:layers=3+bf16+cache"]
+    assert (cached["strategy"], cached["precision"], cached["cached"]) == (
+        "top-layers",
+        "bf16",
+        True,
+    )
+    assert cached["config"]["layers"] == 3
+    assert cached["cache_fill_s"] > 0
+    assert cached["speedup_vs_full"] > 0
+    assert found["full"]["speedup_vs_full"] == pytest.approx(1)
+    assert found["full"]["cache_fill_s"] is None
+    failed = found["top-layers:layers=9"]
+    assert (failed["runs"], failed["failed"], failed["rank"]) == (0, 1, None)
+
+
+def test_show_gives_one_run_whole(ran: Path) -> None:
+    run = json.loads(serbench("show", "2", "--json", cwd=ran).stdout)
+    assert run["status"] == "ok"
+    assert [epoch["epoch"] for epoch in run["epochs"]] == [0, 1]
+    assert all(epoch["loss"] > 0 for epoch in run["epochs"])
+    assert [phase["phase"] for phase in run["phases"]].count("cache_fill") == 2
+    final = [score for score in run["scores"] if score["split"] == "test"]
+    assert {score["dimension"] for score in final} == {"activation", "valence", "dominance"}
+    page = serbench("show", "2", cwd=ran).stdout
+    assert "top-layers:layers=3+bf16+cache, seed 0: ok" in page
+    assert "cache_fill" in page
+
+
+def test_what_is_done_is_not_done_again(ran: Path) -> None:
+    done = serbench("run", "full", "lora+bf16", *SMALL, cwd=ran)
+    assert done.returncode == 0
+    assert "2 of 2 runs are in runs.db already" in done.stdout
+    assert "lora:rank=8+bf16" in done.stdout, "the same by another name"
+    assert rows(ran / "runs.db", "SELECT count(*) FROM runs") == [(4,)]
+
+
+def test_what_failed_is_tried_again(ran: Path) -> None:
+    listed = json.loads(
+        serbench(
+            "run", "full", "top-layers:layers=9", *SMALL, "--dry-run", "--json", cwd=ran
+        ).stdout
+    )
+    assert [(row["label"], row["done"]) for row in listed] == [
+        ("full", True),
+        ("top-layers:layers=9", False),
+    ]
+
+
+def test_json_is_an_event_a_line(tmp_path: Path) -> None:
+    done = serbench("run", "frozen", *SMALL, "--json", cwd=tmp_path)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["started", "ended", "ranking"]
+    assert events[1]["status"] == "ok"
+    assert events[2]["rows"][0]["label"] == "frozen"
+
+
+def test_a_trained_model_is_kept_on_request(tmp_path: Path) -> None:
+    done = serbench("run", "frozen", "bottleneck", *SMALL, "--save", "models", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "models" / "frozen-seed0" / "model.safetensors").is_file()
+    assert "cannot be merged into the library's classes" in done.stdout
+    kept = rows(tmp_path / "runs.db", "SELECT label, model_path FROM runs ORDER BY id")
+    assert kept[0][1].endswith("frozen-seed0")
+    assert kept[1] == ("bottleneck", None)
+
+
+def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*CALL, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        start_new_session=True,
+    )
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"'{text}' was never printed: {process.communicate()[1]}")
+
+
+LONG = ("--limit", "40", "--epochs", "30", "--batch-size", "4", "--device", "cpu", "--json")
+
+
+def test_an_interrupt_leaves_rows_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = started("run", "frozen+cache", "full", *LONG, cwd=tmp_path)
+    wait_for_line(process, '"label": "full"')
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "serbench run frozen+cache full" in error
+    assert "Traceback" not in error
+    found = rows(tmp_path / "runs.db", "SELECT label, status FROM runs ORDER BY id")
+    assert found == [("frozen+cache", "ok"), ("full", "interrupted")]
+    assert rows(tmp_path / "runs.db", "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    words = ("run", "frozen+cache", "weighted-sum+cache", *LONG)
+    process = started(*words, cwd=tmp_path)
+    wait_for_line(process, '"label": "weighted-sum+cache"')
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert rows(tmp_path / "runs.db", "SELECT label, status FROM runs") == [("frozen+cache", "ok")]
+    done = serbench(*words, cwd=tmp_path)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    started_again = [event["label"] for event in events if event["event"] == "started"]
+    assert started_again == ["weighted-sum+cache"]
+    assert rows(tmp_path / "runs.db", "SELECT count(*) FROM runs WHERE status = 'ok'") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run",), "nothing to run"),
+        (("run", "ful"), "did you mean full?"),
+        (("run", "full", "--backbone", "nobody/nothing"), "--backbone FOLDER"),
+        (("run", "full", "--corpus", "nowhere"), "neither a corpus nor a folder 'nowhere'"),
+        (("run", "full", "--set", "epochs"), "KEY=VALUE"),
+        (("run", "full", "--plugin", "nowhere.py"), "--plugin nowhere.py"),
+        (("run", "full", "--db", "text.txt"), "text.txt"),
+        (("run", "full", "--db", "/nowhere/at/all/runs.db"), "/nowhere/at/all"),
+        (("rank", "--db", "none.db"), "none.db"),
+        (("show", "1", "--db", "text.txt"), "text.txt"),
+        (("corpus", "check", "nowhere"), "nowhere"),
+        (("new-strategy", "a b"), "no name for a strategy"),
+        (("run", "--nonsense"), "--nonsense"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_2(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("this is no database, whatever its name may be\n" * 40)
+    done = serbench(*words, cwd=tmp_path, HF_HUB_CACHE=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs.db").exists()
+
+
+def test_list_starts_without_the_heavy_libraries() -> None:
+    """A wall clock would tell of the machine's load; what is imported does not."""
+    script = (
+        "import sys\n"
+        "sys.argv = ['serbench', 'list']\n"
+        "from serbench.harness.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'sqlalchemy', 'streamlit'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "HEAVY []" in done.stdout
+    for word in ("top-layers", "consensus", "emodb", "wavlm-large", "icassp2025"):
+        assert word in done.stdout
+
+
+def test_doctor_is_well(tmp_path: Path) -> None:
+    done = serbench("doctor", "--device", "cpu", "--json", cwd=tmp_path)
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert "12 groups" in found["bf16"]["found"]
+    assert found["bf16"]["well"]
+
+
+def test_the_cache_is_told_of_and_cleared(tmp_path: Path) -> None:
+    words = ("run", "frozen+cache", *SMALL, "--cache-dir", "states")
+    assert serbench(*words, cwd=tmp_path).returncode == 0
+    info = serbench("cache", "info", "--cache-dir", "states", "--json", cwd=tmp_path)
+    (kept,) = json.loads(info.stdout)
+    assert kept["filled"] == 1.0
+    assert kept["facts"]["depth"] == "9"
+    assert kept["bytes"] > 0
+    assert "freed" in serbench("cache", "clear", "--cache-dir", "states", cwd=tmp_path).stdout
+    assert (
+        json.loads(
+            serbench("cache", "info", "--cache-dir", "states", "--json", cwd=tmp_path).stdout
+        )
+        == []
+    )
+
+
+def test_a_strategy_from_scratch_runs(tmp_path: Path) -> None:
+    assert serbench("new-strategy", "my-own", cwd=tmp_path).returncode == 0
+    words = ("run", "my-own", "--plugin", "my_own.py", *SMALL)
+    done = serbench(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ok          my-own  seed 0" in done.stdout
+
+
+@pytest.mark.data
+def test_emodb_by_its_folder_is_marked_as_derived(tmp_path: Path, emodb: Path) -> None:
+    done = serbench("run", "frozen", *SMALL, "--corpus", f"emodb={emodb}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[derived]" in done.stdout
+    (row,) = json.loads(serbench("rank", "--json", cwd=tmp_path).stdout)
+    assert row["derived"] is True
+    assert row["corpus"] == "emodb"
