@@ -16,39 +16,13 @@ import pytest
 
 CALL = (sys.executable, "-m", "serbench.harness.cli")
 SMALL = ("--limit", "6", "--epochs", "2", "--batch-size", "4", "--device", "cpu")
-PROMISED = [
-    "label",
-    "strategy",
-    "config",
-    "precision",
-    "cached",
-    "head",
-    "backbone",
-    "corpus",
-    "machine",
-    "runs",
-    "failed",
-    "ccc_activation",
-    "ccc_activation_low",
-    "ccc_activation_high",
-    "ccc_valence",
-    "ccc_valence_low",
-    "ccc_valence_high",
-    "ccc_dominance",
-    "ccc_dominance_low",
-    "ccc_dominance_high",
-    "epoch_s",
-    "audio_s_per_s",
-    "cache_fill_s",
-    "run_s",
-    "speedup_vs_full",
-    "peak_vram_bytes",
-    "peak_host_bytes",
-    "trainable_params",
-    "total_params",
-    "rank",
-    "pareto",
-]
+PROMISED = (
+    "label strategy config precision cached head backbone corpus machine runs failed "
+    "ccc_activation ccc_activation_low ccc_activation_high ccc_valence ccc_valence_low "
+    "ccc_valence_high ccc_dominance ccc_dominance_low ccc_dominance_high epoch_s audio_s_per_s "
+    "cache_fill_s run_s speedup_vs_full peak_vram_bytes peak_host_bytes trainable_params "
+    "total_params rank pareto"
+).split(" ")
 
 
 def serbench(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -90,21 +64,10 @@ def test_every_run_is_a_row(ran: Path) -> None:
 
 
 def test_a_row_has_its_figures_and_where_they_come_from(ran: Path) -> None:
-    columns = [
-        "epoch_s",
-        "run_s",
-        "peak_vram_bytes",
-        "peak_host_bytes",
-        "trainable_params",
-        "total_params",
-        "synthetic",
-        "corpus",
-        "backbone",
-        "init",
-        "command",
-        "protocol",
-        "device",
-    ]
+    columns = (
+        "epoch_s run_s peak_vram_bytes peak_host_bytes trainable_params total_params synthetic "
+        "corpus backbone init command protocol device"
+    ).split(" ")
     (values,) = rows(ran / "runs.db", f"SELECT {', '.join(columns)} FROM runs WHERE id = 1")
     row = dict(zip(columns, values, strict=True))
     assert 0 < row["epoch_s"] < row["run_s"]
