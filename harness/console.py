@@ -143,13 +143,13 @@ class RunReport:
 
 
 def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print configurations in their order; those that cannot be told apart share a rank."""
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    """Print configurations in their order; a table for each group of rows that compare."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(_group(row), []).append(row)
-    for (title, *flags), members in groups.items():
+        groups.setdefault(row["group"], []).append(row)
+    for members in groups.values():
         say()
-        say(title + "".join(f"  [{flag}]" for flag in flags))
+        say(_heading(members[0]))
         _ranked(members)
     if groups:
         say()
@@ -159,12 +159,18 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _group(row: Mapping[str, Any]) -> tuple[str, ...]:
-    flags = [
-        name.replace("_", " ") for name in ("synthetic", "derived", "cost_only") if row.get(name)
-    ]
-    title = f"{row['backbone']} · {row['corpus']} · {row['head']} · {row['machine']}"
-    return (title, *flags)
+def _heading(row: Mapping[str, Any]) -> str:
+    training = row["training"]
+    facts = (
+        f"{row['backbone']} ({row['init']} weights)",
+        row["corpus"],
+        f"{row['head']} head",
+        f"{training['epochs']} epochs of batches of {training['batch_size']}",
+        *(f"{key}={training[key]}" for key in ("limit",) if training[key] is not None),
+        f"{row['device']} of machine {row['machine']}",
+    )
+    flags = (name for name in ("synthetic", "derived", "cost_only") if row[name])
+    return " · ".join(facts) + "".join(f"  [{flag.replace('_', ' ')}]" for flag in flags)
 
 
 def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,0 +1,98 @@
+"""What a person sees: tables that fit the terminal, numbers that can be read."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+from serbench.harness import console
+from serbench.harness.console import ranking_table, size
+
+
+def row(label: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "label": label,
+        "backbone": "wav2vec2-base",
+        "corpus": "mine",
+        "head": "consensus",
+        "machine": "0123456789ab",
+        "group": "g",
+        "init": "pretrained",
+        "device": "cpu",
+        "training": {"epochs": 5, "batch_size": 8, "limit": None},
+        "synthetic": False,
+        "derived": False,
+        "cost_only": False,
+        "rank": 1,
+        "pareto": True,
+        "ccc_activation": 0.6123,
+        "ccc_valence": -0.4321,
+        "epoch_s": 1234.5,
+        "speedup_vs_full": 12.345,
+        "peak_vram_bytes": None,
+        "peak_host_bytes": 12_345_678_901,
+        "trainable_params": 21_263_616,
+        "runs": 3,
+        "failed": 0,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_ranking_fits_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    ranking_table([row("top-layers:layers=3+bf16+cache"), row("lora:rank=16+bf16", failed=2)])
+    lines = capsys.readouterr().out.splitlines()
+    table = [line for line in lines if "·" not in line]
+    assert max(map(len, table)) <= width
+    text = "\n".join(lines)
+    for shown in ("0.612", "-0.432", "1234.50", "12.35x", "12.3 GB", "21.3M", "3 -2"):
+        assert shown in text, f"{shown} is cut off"
+
+
+def test_what_was_not_measured_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = dict.fromkeys(
+        ("rank", "ccc_activation", "ccc_valence", "epoch_s", "speedup_vs_full", "peak_host_bytes")
+    )
+    ranking_table([row("full", **nothing, trainable_params=None, runs=0, failed=1)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " full " in line]
+    assert line.count("–") == 7
+    assert "0.0" not in line
+
+
+def test_rows_that_do_not_compare_are_apart_and_flagged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ranking_table([row("a", group="1"), row("b", group="2", synthetic=True, cost_only=True)])
+    text = capsys.readouterr().out
+    assert text.count("wav2vec2-base (pretrained weights) · mine") == 2
+    assert text.count("5 epochs of batches of 8") == 2
+    assert "[synthetic]  [cost only]" in text
+
+
+def test_names_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("[red]name[/red]")
+    console.table(("a",), [("[bold]b",)])
+    out = capsys.readouterr().out
+    assert "[red]name[/red]" in out
+    assert "[bold]b" in out
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(None, "–"), (0, "0 B"), (999, "999 B"), (21_263_616, "21.3 MB")]
+)
+def test_sizes(count: int | None, text: str) -> None:
+    assert size(count) == text
+
+
+def test_bars_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        made = Console(file=io.StringIO(), force_terminal=terminal)
+        monkeypatch.setattr(console, "Console", lambda made=made, **_: made)
+        report = console.RunReport(2, as_json=False)
+        assert report._progress.disable is not terminal
+        assert console.RunReport(2, as_json=True)._progress.disable
