@@ -63,6 +63,10 @@ def size(count: float | None) -> str:
     return f"{count:.3g} TB"
 
 
+LABEL_WIDTH = 19
+"""What eighty columns leave for a spec string beside the figures."""
+
+
 class RunReport:
     """Tells how the runs go: bars on a terminal, a line a run elsewhere, events as JSON."""
 
@@ -176,7 +180,7 @@ def _heading(row: Mapping[str, Any]) -> str:
 def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
     drawn = Table(box=None, pad_edge=False, show_edge=False)
     drawn.add_column("#", justify="right")
-    drawn.add_column("strategy", overflow="fold", min_width=14)
+    drawn.add_column("strategy", overflow="fold", min_width=LABEL_WIDTH)
     for heading in ("act CCC", "val CCC", "s/epoch", "speed", "memory", "trained", "runs"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -184,16 +188,22 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
         failed = f" -{row['failed']}" if row["failed"] else ""
         drawn.add_row(
             _number(row["rank"], "d") + ("*" if row["pareto"] else " "),
-            Text(str(row["label"])),
+            Text(_broken(str(row["label"]))),
             _number(row["ccc_activation"], ".3f"),
             _number(row["ccc_valence"], ".3f"),
             _number(row["epoch_s"], ".2f"),
-            _number(row["speedup_vs_full"], ".2f") + ("x" if row["speedup_vs_full"] else ""),
+            _number(row["speedup_vs_full"], ".3g") + ("x" if row["speedup_vs_full"] else ""),
             size(memory),
             _count(row["trainable_params"]),
             f"{row['runs']}{failed}",
         )
     Console(highlight=False).print(drawn)
+
+
+def _broken(label: str) -> str:
+    """A spec string that is too long for its column goes on with its axes in a second line."""
+    head, plus, axes = label.partition("+")
+    return f"{head}\n{plus}{axes}" if len(label) > LABEL_WIDTH else label
 
 
 def _number(value: Any, form: str) -> str:

@@ -178,9 +178,13 @@ class Stages:
 
     def _mask(self, x: Tensor, valid: Tensor | None) -> Tensor | None:
         """The mask in the form that the library's present kind of attention takes, once a pass."""
+        config = self.model.config
         if valid is not None and self._attention_mask is None:
-            self._attention_mask = create_bidirectional_mask(
-                config=self.model.config, inputs_embeds=x, attention_mask=valid
+            # The library's way asks the device whether anything is masked, which is known here.
+            self._attention_mask = (
+                valid[:, None, None, :]
+                if config._attn_implementation == "sdpa"
+                else create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=valid)
             )
         return self._attention_mask
 

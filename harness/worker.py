@@ -96,6 +96,8 @@ def run(spec: Spec, send: Send) -> None:
         SerbenchError: the request, the data or the strategy is wrong.
     """
     device = torch.device(spec.device)
+    # fp32 means fp32: cuDNN would otherwise round its convolutions' inputs to TF32.
+    torch.backends.cudnn.allow_tf32 = False
     meter = Meter(device, send)
     with meter.phase("setup"):
         corpus = corpora.load(spec.corpus)

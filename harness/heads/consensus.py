@@ -62,4 +62,4 @@ def ccc_loss(predicted: Tensor, labels: Tensor) -> Tensor:
     spread = mean(p * p) + mean(y * y) + (p_mean - l_mean) ** 2
     ccc = 2 * mean(p * y) / spread.clamp(min=1e-8)
     usable = count > 1
-    return (1 - ccc)[usable].sum() / usable.sum().clamp(min=1)
+    return torch.where(usable, 1 - ccc, 0.0).sum() / usable.sum().clamp(min=1)

@@ -49,8 +49,9 @@ def test_the_ranking_fits_the_terminal(
     lines = capsys.readouterr().out.splitlines()
     table = [line for line in lines if "·" not in line]
     assert max(map(len, table)) <= width
+    assert " top-layers:layers=3 " in "\n".join(table), "broken within a word"
     text = "\n".join(lines)
-    for shown in ("0.612", "-0.432", "1234.50", "12.35x", "12.3 GB", "21.3M", "3 -2"):
+    for shown in ("0.612", "-0.432", "1234.50", "12.3x", "12.3 GB", "21.3M", "3 -2"):
         assert shown in text, f"{shown} is cut off"
 
 
