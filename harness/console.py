@@ -158,8 +158,8 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
     if groups:
         say()
         say(
-            "# shares a number where CCC cannot be told apart (95 %, paired by speaker) · "
-            "* on the Pareto front of CCC, time and memory"
+            "act, val: CCC on the test split · # shares a number where that cannot be told apart "
+            "(95 %, paired by speaker) · * on the Pareto front of CCC, time and memory"
         )
 
 
@@ -181,7 +181,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
     drawn = Table(box=None, pad_edge=False, show_edge=False)
     drawn.add_column("#", justify="right")
     drawn.add_column("strategy", overflow="fold", min_width=LABEL_WIDTH)
-    for heading in ("act CCC", "val CCC", "s/epoch", "speed", "memory", "trained", "runs"):
+    for heading in ("act", "val", "s/epoch", "speed", "memory", "trained", "runs"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         memory = row["peak_vram_bytes"] if row["peak_vram_bytes"] else row["peak_host_bytes"]
