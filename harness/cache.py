@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serbench.harness.errors import CacheError
+from serbench.harness.metrics import size
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +37,7 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _CARRIERS = {4: np.int32, 2: np.int16}
 """NumPy has no bfloat16, so states travel as integers of the same width."""
 _MARK = np.dtype(np.uint64)
+_NO_MARKS = np.zeros(0, _MARK)
 
 
 def default_folder() -> Path:
@@ -52,7 +55,8 @@ class StateCache:
         frames: (N,) valid frames of each utterance.
         width: values a frame.
         dtype: one of `ITEM_BYTES`.
-        limit_bytes: the most that all caches under `folder` may take together; None for no limit.
+        limit_bytes: the most that all caches under `limited` may take together; None for no limit.
+        limited: the folder that the limit is for; `folder` if None.
 
     Raises:
         CacheError: the states would not fit into the limit or on the disk. Nothing is left behind.
@@ -65,7 +69,9 @@ class StateCache:
         frames: Sequence[int],
         width: int,
         dtype: str,
+        *,
         limit_bytes: int | None = None,
+        limited: Path | None = None,
     ) -> None:
         self._frames = np.asarray(frames, dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._frames)])
@@ -76,52 +82,68 @@ class StateCache:
         layout = hashlib.blake2b(self._frames.tobytes(), digest_size=8).hexdigest()
         text = json.dumps({**facts, "layout": layout}, sort_keys=True)
         self.folder = folder / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-        self._open(folder, facts, limit_bytes)
         self.written_bytes = 0
+        self._open(limited or folder, facts, limit_bytes)
 
     def _open(self, root: Path, facts: dict[str, str], limit_bytes: int | None) -> None:
         states, marks = self.folder / "states.bin", self.folder / "marks.bin"
         count = len(self._frames)
-        if not _has_size(states, self.bytes) or not _has_size(marks, count * _MARK.itemsize):
+        # A folder comes by one renaming, so one that is there and not whole was removed half-way.
+        if self.folder.exists() and not self._is_whole():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._is_whole():
             self._reserve(root, facts, limit_bytes)
-        self._file = os.open(states, os.O_RDWR)
+        try:
+            self._file: int | None = os.open(states, os.O_RDWR)
+        except OSError as error:
+            raise CacheError(f"{states}: {error.strerror}") from error
         carrier = _CARRIERS[ITEM_BYTES[self.dtype]]
         self._states = np.memmap(states, carrier, "r", shape=(int(self._starts[-1]), self.width))
         self._marks = np.memmap(marks, _MARK, "r+", shape=(count,))
         self._checked = np.zeros(count, dtype=bool)
+
+    def _is_whole(self) -> bool:
+        sizes = {
+            "states.bin": self.bytes,
+            "marks.bin": len(self._frames) * _MARK.itemsize,
+        }
+        return all(_has_size(self.folder / name, count) for name, count in sizes.items())
 
     def _reserve(self, root: Path, facts: dict[str, str], limit_bytes: int | None) -> None:
         """Take the whole space before the first state is written, under a name of its own."""
         taken = sum(entry.bytes for entry in stored(root))
         if limit_bytes is not None and taken + self.bytes > limit_bytes:
             raise CacheError(
-                f"the cache needs {_size(self.bytes)}; {_size(taken)} of the limit of "
-                f"{_size(limit_bytes)} are taken (serbench cache clear frees them, --cache-limit "
+                f"the cache needs {size(self.bytes)}; {size(taken)} of the limit of "
+                f"{size(limit_bytes)} are taken (serbench cache clear frees them, --cache-limit "
                 "raises it)"
             )
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.folder.parent).free
-        if self.bytes > free:
-            raise CacheError(self._disk_full(free))
-        draft = self.folder.with_suffix(f".{os.getpid()}")
-        draft.mkdir()
         try:
-            _allocate(draft / "states.bin", self.bytes)
-            _allocate(draft / "marks.bin", len(self._frames) * _MARK.itemsize)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.folder.parent).free
+            if self.bytes > free:
+                raise CacheError(self._disk_full(free))
+            draft = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.", dir=self.folder.parent))
+        except OSError as error:
+            raise CacheError(f"{self.folder.parent}: {error.strerror}") from error
+        try:
+            # First, so that what a crash leaves of it can be found and cleared.
             described = {**facts, "utterances": str(int((self._frames > 0).sum()))}
             (draft / "cache.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+            _allocate(draft / "states.bin", self.bytes)
+            _allocate(draft / "marks.bin", len(self._frames) * _MARK.itemsize)
             draft.rename(self.folder)
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
             if error.errno == errno.ENOSPC:
                 raise CacheError(self._disk_full(free)) from error
-            # Another run was first: its folder is as good as ours.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            # Another run may have been first: its folder is as good as ours.
+            if not self._is_whole():
                 raise CacheError(f"{self.folder}: {error.strerror}") from error
 
     def _disk_full(self, free: int) -> str:
         return (
-            f"the cache needs {_size(self.bytes)} and {self.folder.parent} has {_size(free)} free; "
+            f"the cache needs {size(self.bytes)} and {self.folder.parent} has {size(free)} free; "
             "name a folder on another disk with --cache-dir, or run without +cache"
         )
 
@@ -170,6 +192,7 @@ class StateCache:
             self.written_bytes += data.nbytes
 
     def _write_at(self, data: memoryview, offset: int) -> None:
+        assert self._file is not None
         try:
             while data:
                 count = os.pwrite(self._file, data, offset)
@@ -178,10 +201,13 @@ class StateCache:
             raise CacheError(f"{self.folder}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Bring what was written to the disk and let go of the files."""
+        """Bring what was written to the disk and let go of the files; harmless a second time."""
+        if self._file is None:
+            return
         os.fsync(self._file)
         self._marks.flush()
         os.close(self._file)
+        self._file = None
 
 
 def _mark(rows: npt.NDArray[np.generic]) -> int:
@@ -222,12 +248,14 @@ def stored(folder: Path) -> list[Stored]:
     for path in sorted(folder.rglob("cache.json")):
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
-            marks = np.fromfile(path.parent / "marks.bin", _MARK)
-            size = (path.parent / "states.bin").stat().st_size
+            files = {file.name: file for file in path.parent.iterdir()}
+            taken = sum(file.stat().st_size for file in files.values())
+            # One that is being reserved, or was when a run was killed, has no marks yet.
+            marks = np.fromfile(files["marks.bin"], _MARK) if "marks.bin" in files else _NO_MARKS
         except (OSError, ValueError):
-            continue  # being reserved or removed by another run at this moment
+            continue  # being removed at this moment
         filled = int((marks != 0).sum()) / max(1, int(facts["utterances"]))
-        found.append(Stored(path.parent, size, filled, facts))
+        found.append(Stored(path.parent, taken, filled, facts))
     return found
 
 
@@ -237,12 +265,3 @@ def clear(folder: Path) -> int:
     for cache in found:
         shutil.rmtree(cache.folder, ignore_errors=True)
     return sum(cache.bytes for cache in found)
-
-
-def _size(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -16,6 +18,7 @@ import typer
 
 from serbench.harness import console, strategy
 from serbench.harness.errors import RequestError, SerbenchError
+from serbench.harness.metrics import size
 
 if TYPE_CHECKING:
     from serbench.harness.plan import Spec
@@ -146,22 +149,23 @@ class _Session:
     """The runs of one command: what is done already, what is left, and how they end."""
 
     def __init__(self, planned: Planned, db: str, *, rerun: bool, as_json: bool) -> None:
-        from serbench.harness.environment import machine
+        from serbench.harness.environment import environment, machine
         from serbench.harness.plan import fingerprint
 
         self.planned, self.db, self.json = planned, db, as_json
-        self.machine = machine()
+        self.machine, self.environment = machine(), environment()
         key = str(self.machine["key"])
-        self.prints = {fingerprint(spec, key): spec for spec in planned.specs}
+        self.prints = {fingerprint(spec, key, self.environment): spec for spec in planned.specs}
         self.rerun = rerun
 
     def carry_out(self, dry_run: bool) -> None:
         from serbench.harness.records import finished, open_database
+        from serbench.leaderboard.queries import open_for_reading
 
         if dry_run and not Path(self.db).exists() and "://" not in self.db:
             self._list(set())
             return
-        engine = open_database(self.db)
+        engine = open_for_reading(self.db) if dry_run else open_database(self.db)
         done = set() if self.rerun else finished(engine, self.prints)
         if dry_run:
             self._list(done)
@@ -209,22 +213,26 @@ class _Session:
                     derived=self.planned.corpus.derived,
                 )
 
-            for mark, spec in left.items():
+            try:
+                for mark, spec in left.items():
 
-                def heard(message: Message, spec: Spec = spec) -> None:
-                    report.heard(spec, message)
+                    def heard(message: Message, spec: Spec = spec) -> None:
+                        report.heard(spec, message)
 
-                report.started(spec)
-                started_at = datetime.now(timezone.utc)
-                try:
-                    result = runner.run(spec, heard)
-                except KeyboardInterrupt as interrupt:
-                    if interrupt.args:
-                        write(mark, spec, interrupt.args[0], started_at)
-                    report.__exit__()
-                    self._say_how_to_go_on(provenance.command)
-                report.ended(spec, result, write(mark, spec, result, started_at))
-                failed += result.status != "ok"
+                    report.started(spec)
+                    started_at = datetime.now(timezone.utc)
+                    try:
+                        result = runner.run(spec, heard)
+                    except KeyboardInterrupt as interrupt:
+                        if interrupt.args:
+                            write(mark, spec, interrupt.args[0], started_at)
+                        raise
+                    with _undisturbed():
+                        report.ended(spec, result, write(mark, spec, result, started_at))
+                    failed += result.status != "ok"
+            except KeyboardInterrupt:
+                report.__exit__()
+                self._say_how_to_go_on(provenance.command)
         return failed
 
     def _say_how_to_go_on(self, command: str) -> NoReturn:
@@ -235,12 +243,11 @@ class _Session:
         sys.exit(INTERRUPTED)
 
     def _provenance(self) -> Provenance:
-        from serbench.harness.environment import environment
         from serbench.harness.results import Provenance
 
         return Provenance(
             machine=self.machine,
-            environment=environment(),
+            environment=self.environment,
             command=shlex.join(["serbench", *sys.argv[1:]]),
         )
 
@@ -278,6 +285,17 @@ def _shown(row: dict[str, Any]) -> str:
     """What tells a configuration from the others of one backbone, corpus and head."""
     keys = ("strategy", "config", "precision", "cached", "training")
     return json.dumps([row[key] for key in keys], sort_keys=True)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put an interrupt off until what was finished is written."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def _interrupt_once(*_: object) -> NoReturn:
@@ -483,11 +501,11 @@ def cache_info(cache_dir: CacheDir = None, as_json: Json = False) -> None:
             (
                 *(e.facts[key] for key in ("backbone", "corpus", "depth", "precision", "dtype")),
                 f"{e.filled:.0%}",
-                console.size(e.bytes),
+                size(e.bytes),
             )
             for e in found
         ],
-        title=f"{folder}: {console.size(sum(e.bytes for e in found))}",
+        title=f"{folder}: {size(sum(e.bytes for e in found))}",
     )
 
 
@@ -497,7 +515,7 @@ def cache_clear(cache_dir: CacheDir = None) -> None:
     from serbench.harness import cache
 
     folder = Path(cache_dir) if cache_dir else cache.default_folder()
-    console.say(f"freed {console.size(cache.clear(folder))} in {folder}")
+    console.say(f"freed {size(cache.clear(folder))} in {folder}")
 
 
 if __name__ == "__main__":

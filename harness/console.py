@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from serbench.harness.metrics import size
 from serbench.harness.plan import Spec
 from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
@@ -26,7 +27,6 @@ __all__ = [
     "ranking_table",
     "run_page",
     "say",
-    "size",
     "table",
 ]
 
@@ -50,17 +50,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(drawn)
-
-
-def size(count: float | None) -> str:
-    """Bytes for people."""
-    if count is None:
-        return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 LABEL_WIDTH = 19
@@ -184,7 +173,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
     for heading in ("act", "val", "s/epoch", "speed", "memory", "trained", "runs"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        memory = row["peak_vram_bytes"] if row["peak_vram_bytes"] else row["peak_host_bytes"]
+        memory = row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"]
         failed = f" -{row['failed']}" if row["failed"] else ""
         drawn.add_row(
             _number(row["rank"], "d") + ("*" if row["pareto"] else " "),

@@ -54,7 +54,7 @@ def environment() -> dict[str, str | int | bool | None]:
         "cuda": _cuda_version(),
         "commit": commit,
         "dirty": dirty,
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or 0) or None,
+        "threads": _threads(),
         "deterministic": False,
     }
     return {**facts, "key": _key(facts)}
@@ -89,6 +89,12 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
+
+
+def _threads() -> int | None:
+    """What OMP_NUM_THREADS asks for; None for torch's own choice, a thread a core."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else None
 
 
 def _cuda_version() -> str | None:
@@ -128,12 +134,16 @@ def _nvml() -> Iterator[Any]:
 
 def _gpus() -> tuple[list[tuple[str, int]], str | None]:
     """Name and bytes of each GPU that may be used, and the driver's version."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible in ("", "-1"):
         return [], None
     with _nvml() as nvml:
         if nvml is None:
             return [], None
         handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        chosen = [part.strip() for part in (visible or "").split(",") if part.strip()]
+        if chosen and all(part.isdecimal() and int(part) < len(handles) for part in chosen):
+            handles = [handles[int(part)] for part in chosen]
         named = [
             (str(nvml.nvmlDeviceGetName(h)), int(nvml.nvmlDeviceGetMemoryInfo(h).total))
             for h in handles

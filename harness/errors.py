@@ -3,6 +3,7 @@
 SerbenchError
 ├── RequestError        the words of a command, a spec string, a suite or a setting
 ├── StrategyError       a strategy that does not do what a strategy does
+│   └── NameTakenError  a strategy that claims the name of another
 ├── BackboneError       an encoder that cannot be had, or is not one that is known
 ├── CorpusError         data that is wrong; carries every finding, not just the first
 ├── CacheError          frame states that do not fit on the disk or into the limit
@@ -16,6 +17,7 @@ __all__ = [
     "CacheError",
     "CorpusError",
     "DatabaseError",
+    "NameTakenError",
     "RequestError",
     "SerbenchError",
     "StrategyError",
@@ -32,6 +34,10 @@ class RequestError(SerbenchError):
 
 class StrategyError(SerbenchError):
     """A strategy breaks its contract."""
+
+
+class NameTakenError(StrategyError):
+    """Two strategies claim one name."""
 
 
 class BackboneError(SerbenchError):

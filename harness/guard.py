@@ -10,11 +10,11 @@ from torch import Tensor
 from serbench.harness.backbone import Backbone
 from serbench.harness.errors import StrategyError
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "bit_sums"]
 
 
 class Guard:
-    """Remembers a backbone's tensors by their sums, to compare them after training.
+    """Remembers a backbone's tensors by sums over their bits, to compare them after training.
 
     Args:
         backbone: as the strategy has adapted it, before the first step.
@@ -53,18 +53,22 @@ class Guard:
                 f"{self._label} trained, but nothing in the backbone moved, out of {_few(learned)}"
             )
 
-    def _sums(self) -> dict[str, tuple[float, float]]:
+    def _sums(self) -> dict[str, tuple[int, int]]:
         parameters = dict(self._backbone.model.named_parameters())
         if self._backbone.layer_weights is not None:
             parameters["layer_weights"] = self._backbone.layer_weights
-        return {name: _sums(tensor.detach()) for name, tensor in parameters.items()}
+        return {name: bit_sums(tensor.detach()) for name, tensor in parameters.items()}
 
 
-def _sums(tensor: Tensor) -> tuple[float, float]:
-    """Sum and weighted sum: a permutation of the values or opposite changes do not cancel out."""
-    flat = tensor.flatten().double()
-    weights = torch.arange(1, len(flat) + 1, device=flat.device, dtype=torch.float64)
-    return float(flat.sum()), float(flat @ weights)
+def bit_sums(tensor: Tensor) -> tuple[int, int]:
+    """Two sums over a tensor's bit patterns, which any change of a value or of the order moves.
+
+    Integers add up to the same in any order, unlike floating point.
+    """
+    kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    bits = tensor.flatten().contiguous().view(kind).long()
+    places = torch.arange(1, len(bits) + 1, device=bits.device)
+    return int(bits.sum()), int((bits * places).sum())
 
 
 def _few(names: Iterable[str]) -> str:

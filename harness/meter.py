@@ -108,9 +108,13 @@ class _HostPeak:
     anonymous: int | None = None
 
     def __enter__(self) -> _HostPeak:
-        # Writing 5 resets the peak of the resident memory, see proc(5); not allowed everywhere.
-        with contextlib.suppress(OSError):
+        # Writing 5 resets the peak of the resident memory, see proc(5); not allowed everywhere,
+        # and then the peak would be that of the process's whole life.
+        try:
             _CLEAR.write_text("5")
+            self._reset = True
+        except OSError:
+            self._reset = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._sample()
@@ -121,7 +125,7 @@ class _HostPeak:
         self._stop.set()
         self._thread.join()
         self._sample()
-        self.resident = _status_bytes("VmHWM")
+        self.resident = _status_bytes("VmHWM") if self._reset else None
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_S):

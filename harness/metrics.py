@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Metric", "Unit", "ccc"]
+__all__ = ["METRICS", "Metric", "Unit", "ccc", "size"]
 
 Unit = Literal["CCC", "s", "audio s/s", "×", "share", "epochs", "bytes", "parameters"]
 
@@ -206,3 +206,14 @@ def ccc(
     if 0.0 in (np.ptp(kept[0]), np.ptp(kept[1])):
         return float("nan") if np.array_equal(*kept) else 0.0
     return float(audmetric.concordance_cc(*kept))
+
+
+def size(count: float | None) -> str:
+    """Bytes for people; a dash for what was not measured."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -60,9 +60,10 @@ class Training:
     """At most so many utterances a split, evenly from the corpus's order; all if None."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "patience"):
-            if getattr(self, name) < 1:
-                raise RequestError(f"{name} must be at least 1, not {getattr(self, name)}")
+        # One utterance has no concordance, so a batch of one would teach nothing.
+        for name, least in (("epochs", 1), ("batch_size", 2), ("accumulate", 1), ("patience", 1)):
+            if getattr(self, name) < least:
+                raise RequestError(f"{name} must be at least {least}, not {getattr(self, name)}")
         for name in ("head_lr", "clip_norm", "max_seconds"):
             if not getattr(self, name) > 0:
                 raise RequestError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -115,9 +116,13 @@ class Spec:
         return self.variant.label
 
 
-def fingerprint(spec: Spec, machine_key: str) -> str:
-    """Hash of everything that could change what a run measures, on one machine."""
+def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> str:
+    """Hash of what could change what a run measures, on one machine.
+
+    Of `software`, an environment as it is stored, the libraries' versions and the threads count.
+    """
     facts = {
+        "software": [software[name] for name in ("torch", "transformers", "peft", "threads")],
         "protocol": PROTOCOL,
         "strategy": spec.variant.name,
         "precision": spec.variant.precision,

@@ -105,8 +105,8 @@ class Prefix:
     def fetch(self, indices: Indices) -> Raw:
         """Get a batch from the disk; safe in a thread of its own."""
         if self.cache is not None and self.cache.holds(indices.tolist()):
-            return Raw(*self.cache.read(indices.tolist()), cached=True)
-        return Raw(*self._audio.batch(indices), cached=False)
+            return self._pinned(Raw(*self.cache.read(indices.tolist()), cached=True))
+        return self._pinned(Raw(*self._audio.batch(indices), cached=False))
 
     def enter(self, indices: Indices, raw: Raw, wait_s: float, keep: bool = True) -> Entering:
         """Bring a fetched batch to the first trainable stage.
@@ -126,6 +126,22 @@ class Prefix:
             self.cache.write(indices.tolist(), entering.states.cpu())
             self.fill_s += self._clock() - start + wait_s
         return Entering(entering.states.to(self._working_dtype), entering.frames)
+
+    def _pinned(self, raw: Raw) -> Raw:
+        """Page-locked, so that the copy to the device need not be waited for."""
+        if self._device.type != "cuda":
+            return raw
+        return Raw(raw.values.pin_memory(), raw.lengths, raw.cached)
+
+    @property
+    def written_bytes(self) -> int:
+        """What was put into the cache."""
+        return 0 if self.cache is None else self.cache.written_bytes
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        if self.cache is not None:
+            self.cache.close()
 
     @property
     def _working_dtype(self) -> torch.dtype:

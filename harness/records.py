@@ -43,7 +43,7 @@ __all__ = [
     "translated",
 ]
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every schema revision, oldest first. Here too, so that opening needs no import of alembic."""
 HEAD = REVISIONS[-1]
 BUSY_TIMEOUT_MS = 30_000
@@ -126,6 +126,8 @@ class RunRow(Base):
     source_hash: Mapped[str]
     precision: Mapped[str]
     cached: Mapped[bool]
+    cache_dtype: Mapped[str | None]
+    """What was asked for; NULL without a cache."""
     head: Mapped[str]
     backbone: Mapped[str]
     init: Mapped[str]
@@ -234,10 +236,11 @@ class Totals:
     peak_host_anonymous_bytes: int | None
 
 
-def totals(phases: Sequence[Phase]) -> Totals:
+def totals(phases: Sequence[Phase], *, filled: bool = True) -> Totals:
     """Sum a run's phases up.
 
     The cold epoch counts in `run_s` and in the peaks, never in `epoch_s` or `audio_s_per_s`.
+    `filled` says whether the run filled all of its cache; what a part of it took is not told.
     """
     train = [phase for phase in phases if phase.phase == "train"]
     warm = [phase for phase in train if not (phase.cold or phase.epoch == 0)]
@@ -245,7 +248,7 @@ def totals(phases: Sequence[Phase]) -> Totals:
     counted = [phase.wall_s for phase in phases if phase.phase != "save"]
     return Totals(
         epoch_s=statistics.median(phase.wall_s for phase in warm) if warm else None,
-        cache_fill_s=sum(fills) if fills else None,
+        cache_fill_s=sum(fills) if fills and filled else None,
         run_s=sum(counted) if counted else None,
         audio_s_per_s=_throughput(warm),
         peak_vram_bytes=_peak(phase.peak_vram_bytes for phase in train),
@@ -405,7 +408,7 @@ def record(
         run = RunRow(
             **_asked(spec),
             **_outcome(result),
-            **dataclasses.asdict(totals(result.phases)),
+            **dataclasses.asdict(totals(result.phases, filled=_filled(result))),
             fingerprint=fingerprint,
             started_at=started_at.astimezone(timezone.utc).isoformat(timespec="seconds"),
             synthetic=synthetic,
@@ -432,6 +435,7 @@ def _asked(spec: Spec) -> dict[str, Any]:
         "source_hash": spec.source_hash,
         "precision": variant.precision,
         "cached": variant.cached,
+        "cache_dtype": spec.cache_dtype if variant.cached else None,
         "head": spec.head,
         "backbone": spec.backbone,
         "init": spec.init,
@@ -457,6 +461,11 @@ def _outcome(result: Result) -> dict[str, Any]:
         "model_path": result.model_path,
         **(dataclasses.asdict(result.counts) if result.counts else {}),
     }
+
+
+def _filled(result: Result) -> bool:
+    kept = result.counts.cache_bytes if result.counts else None
+    return kept is not None and result.cache_written_bytes >= kept
 
 
 def _utterances(predictions: Predictions) -> list[dict[str, Any]]:

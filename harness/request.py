@@ -122,8 +122,8 @@ def _suite(request: Request) -> Suite:
             name="", title="", variants=(), backbone=DEFAULT_BACKBONE, corpus=DEFAULT_CORPUS
         )
     raise RequestError(
-        "nothing to run: name SPECs (such as top-layers:layers=3+bf16+cache), or give --all, "
-        "or --suite NAME (serbench list suites)"
+        "nothing to run: name SPECs, such as NAME+bf16+cache, or give --all, or --suite NAME "
+        "(serbench list shows what there is)"
     )
 
 
@@ -189,7 +189,7 @@ def read_bytes(text: str) -> int:
         if match is None:
             raise ValueError(text)
         return int(float(match[1]) * UNITS[match[2]])
-    except ValueError:
+    except (ValueError, OverflowError):
         raise RequestError(f"'{text}' is no size; write 500MB or 20GB") from None
 
 

@@ -117,6 +117,7 @@ class Finished:
 
     best_epoch: int | None
     model_path: str | None
+    cache_written_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Result:
     counts: Counts | None = None
     best_epoch: int | None = None
     model_path: str | None = None
+    cache_written_bytes: int = 0
     notes: list[str] = field(default_factory=list)
 
     def add(self, message: Message) -> None:
@@ -171,6 +173,7 @@ class Result:
             case Finished():
                 self.status = "ok"
                 self.best_epoch, self.model_path = message.best_epoch, message.model_path
+                self.cache_written_bytes = message.cache_written_bytes
             case Failure():
                 self.status, self.message = message.status, message.message
                 self.traceback = message.traceback

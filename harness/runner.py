@@ -51,28 +51,38 @@ class Runner:
         argument, with the status `interrupted`.
         """
         result = Result()
-        with _cache_folder(spec) as housed, tempfile.NamedTemporaryFile(suffix=".log") as log:
-            oom_kills = _oom_kills()
-            incoming, outgoing = self._context.Pipe(duplex=False)
-            process = self._context.Process(
-                target=_child, args=(spec.plugins, pickle.dumps(housed), outgoing, log.name)
-            )
-            process.start()
-            outgoing.close()
-            try:
-                self._listen(process, incoming, result, on_message)
-            except KeyboardInterrupt:
-                _end(process)
-                result.message = "interrupted"
-                raise KeyboardInterrupt(result) from None
-            finally:
-                incoming.close()
-            process.join()
-            if result.status == "interrupted":
-                result.add(_death(process.exitcode, log.name, _oom_kills() > oom_kills))
+        try:
+            with _cache_folder(spec) as housed, tempfile.NamedTemporaryFile(suffix=".log") as log:
+                self._supervise(housed, log.name, result, on_message)
+        except OSError as error:
+            # No room for the log or for the run's own cache: this run's misfortune alone.
+            result.add(Failure("failed", f"{error.filename}: {error.strerror}"))
         if result.status == "oom":
             result.message = f"{result.message} (batch size {spec.training.batch_size})"
         return result
+
+    def _supervise(
+        self, spec: Spec, log: str, result: Result, on_message: Callable[[Message], None]
+    ) -> None:
+        oom_kills = _oom_kills()
+        incoming, outgoing = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_child, args=(spec.plugins, pickle.dumps(spec), outgoing, log)
+        )
+        process.start()
+        outgoing.close()
+        try:
+            self._listen(process, incoming, result, on_message)
+            process.join()
+        except KeyboardInterrupt:
+            _end(process)
+            if result.status == "interrupted":
+                result.message = "interrupted"
+            raise KeyboardInterrupt(result) from None
+        finally:
+            incoming.close()
+        if result.status == "interrupted":
+            result.add(_death(process.exitcode, log, _oom_kills() > oom_kills))
 
     def _listen(
         self,

@@ -6,6 +6,7 @@ every transformer layer is a stage, and with pre-norm layers the final norm is o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch.nn import functional
 from transformers.masking_utils import create_bidirectional_mask
 
 from serbench.harness.backbone import Backbone
+from serbench.harness.guard import bit_sums
 
 __all__ = ["Stages", "frame_mask"]
 
@@ -77,6 +79,15 @@ class Stages:
             if any(p.requires_grad for m in self.modules(index) for p in m.parameters()):
                 return index
         return len(self)
+
+    def digest(self, depth: int) -> str:
+        """Hash of every tensor in the stages before `depth`, as they are now."""
+        digest = hashlib.blake2b(digest_size=8)
+        for index in range(depth):
+            for module in self.modules(index):
+                for name, tensor in module.state_dict().items():
+                    digest.update(f"{index} {name} {bit_sums(tensor)}".encode())
+        return digest.hexdigest()
 
     def set_training(self, depth: int) -> None:
         """Dropout in the stages from `depth` on, none before."""

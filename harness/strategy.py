@@ -9,7 +9,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +20,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
-from serbench.harness.errors import RequestError, StrategyError
+from serbench.harness.errors import NameTakenError, RequestError, StrategyError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -114,14 +116,15 @@ def register(name: str) -> Callable[[S], S]:
     """Claim `name` for a strategy class.
 
     Raises:
-        StrategyError: another file holds the name, or a field breaks the contract.
+        NameTakenError: another file holds the name.
+        StrategyError: the declaration breaks the contract.
     """
 
     def claim(cls: S) -> S:
         origin = inspect.getsourcefile(cls) or "<unknown>"
         held = _entries.get(name)
         if held is not None and (held.origin, held.cls.__qualname__) != (origin, cls.__qualname__):
-            raise StrategyError(
+            raise NameTakenError(
                 f"two strategies claim the name '{name}': {held.origin} and {origin}"
             )
         _check_declaration(name, cls)
@@ -149,7 +152,7 @@ def discover(plugins: tuple[str, ...] = ()) -> None:
 
     Raises:
         RequestError: a file in `plugins` cannot be loaded.
-        StrategyError: a name is claimed twice.
+        NameTakenError: a name is claimed twice.
     """
     package = importlib.import_module("serbench.strategies")
     for module in pkgutil.iter_modules(package.__path__, "serbench.strategies."):
@@ -164,7 +167,7 @@ def discover(plugins: tuple[str, ...] = ()) -> None:
 def _guarded(origin: str, load: Callable[[], object]) -> None:
     try:
         load()
-    except StrategyError:
+    except NameTakenError:
         raise
     except Exception as error:
         _problems[origin] = f"{type(error).__name__}: {error}"
@@ -259,7 +262,8 @@ def parse(text: str) -> Variant:
     Raises:
         RequestError: what is wrong with the text, and what would be right.
     """
-    head, *axes = text.strip().split("+")
+    # The plus of 1e+3 is no axis.
+    head, *axes = re.split(r"\+(?![0-9])", text.strip())
     name, _, settings = head.partition(":")
     entry = find(name)
     unknown = [axis for axis in axes if axis not in (*PRECISIONS, "cache")]
@@ -297,6 +301,8 @@ def _read(raw: str, kind: Any) -> Value:
         return raw.lower() == "true"
     if typing.get_origin(kind) is tuple:
         return tuple(part for part in raw.split("/") if part)
+    if kind is float and not math.isfinite(float(raw)):
+        raise ValueError(raw)
     if kind in (int, float, str):
         return typing.cast(Value, kind(raw))
     raise ValueError(raw)

@@ -90,14 +90,21 @@ class Trainer:
         self.stages = Stages(backbone)
         self.best_epoch: int | None = None
         self._open_cache, self._progress = open_cache, progress
-        self._labels = torch.from_numpy(data.labels).to(device)
+        self._labels = torch.from_numpy(data.labels)
         self._scaler = torch.amp.GradScaler(device.type, enabled=variant.precision == "fp16")
         self._optimizer: torch.optim.Optimizer | None = None
         self._learning: frozenset[str] = frozenset()
         self._ever_learning: dict[str, nn.Parameter] = {}
         self._step = 0
         self._best: dict[str, Tensor] = {}
+        self._unproven = True
+        self._written_bytes = 0
         self._prefix = self._enter_depth(self.stages.frozen_depth())
+
+    @property
+    def cache_written_bytes(self) -> int:
+        """What this run itself has put into caches."""
+        return self._written_bytes + self._prefix.written_bytes
 
     @property
     def cache_bytes(self) -> int | None:
@@ -121,9 +128,7 @@ class Trainer:
             on_validation(epoch, evaluation)
             if evaluation.mean > best:
                 best, self.best_epoch = evaluation.mean, epoch
-                self._best = {
-                    n: p.detach().to("cpu", copy=True) for n, p in self._ever_learning.items()
-                }
+                self._best = _copied(self._ever_learning)
             elif epoch - (self.best_epoch or 0) >= self.training.patience:
                 break
         self._restore_best()
@@ -134,8 +139,7 @@ class Trainer:
 
     def close(self) -> None:
         """Let go of the cache."""
-        if self._prefix.cache is not None:
-            self._prefix.cache.close()
+        self._prefix.close()
 
     def learned(self) -> frozenset[str]:
         """Names of the parameters that have been trainable at any time."""
@@ -151,12 +155,18 @@ class Trainer:
         if frozenset(named) == self._learning:
             return
         self._learning = frozenset(named)
-        self._ever_learning.update(named)
+        joining = {n: p for n, p in named.items() if n not in self._ever_learning}
+        if self.best_epoch is not None:
+            # Until now they were what they were in the best epoch.
+            self._best.update(_copied(joining))
+        self._ever_learning.update(joining)
         self._optimizer = self._build_optimizer(self._optimizer)
+        self._unproven = True
         depth = self.stages.frozen_depth()
         if depth != self._prefix.depth:
-            self.close()
-            self._prefix = self._enter_depth(depth)
+            former, self._prefix = self._prefix, self._enter_depth(depth)
+            self._written_bytes += former.written_bytes
+            former.close()
 
     def _enter_depth(self, depth: int) -> Prefix:
         cache = None
@@ -207,8 +217,9 @@ class Trainer:
         losses: list[Tensor] = []
         with self._clocked("train", epoch) as gauge:
             for position, entering in enumerate(self._entering(batches, gauge, "train", epoch)):
-                chosen = torch.from_numpy(batches[position])
-                loss = self.head.loss(self._predict(entering), self._labels[chosen])
+                labels = self._labels[torch.from_numpy(batches[position])]
+                labels = labels.to(self.device, non_blocking=True)
+                loss = self.head.loss(self._predict(entering), labels)
                 losses.append(loss.detach())
                 last = position == len(batches) - 1
                 self._learn(loss, apply=last or (position + 1) % self.training.accumulate == 0)
@@ -225,13 +236,19 @@ class Trainer:
             return
         self._scaler.unscale_(self._optimizer)
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        if self._step == 0:
+        if self._unproven:
             self._require_gradients()
+            self._unproven = False
         nn.utils.clip_grad_norm_(parameters, self.training.clip_norm)
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self._rate()
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        if self._scaler.is_enabled():
+            # Where the scaler left the step out, a hook would take in what overflowed.
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
         self.variant.strategy.after_step(self.backbone, self._step)
         self._optimizer.zero_grad()
         self._step += 1
@@ -246,10 +263,11 @@ class Trainer:
 
     def _require_gradients(self) -> None:
         named = dict(self.backbone.trainable())
-        if named and all(p.grad is None for p in named.values()):
+        idle = [name for name, parameter in named.items() if parameter.grad is None]
+        if idle:
             raise StrategyError(
-                f"{self.variant.label}: not one of its {len(named)} trainable tensors "
-                f"(such as {next(iter(named))}) takes part in the prediction"
+                f"{self.variant.label}: {len(idle)} of its {len(named)} trainable tensors (such as "
+                f"{idle[0]}) take no part in the prediction"
             )
 
     def _predict(self, entering: Entering) -> Tensor:
@@ -313,3 +331,8 @@ class Trainer:
         with torch.no_grad():
             for name, value in self._best.items():
                 self._ever_learning[name].copy_(value)
+
+
+def _copied(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Copies in host memory, so that keeping the best epoch costs the device nothing."""
+    return {n: p.detach().to("cpu", copy=True) for n, p in parameters.items()}

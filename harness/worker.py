@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -11,7 +12,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -33,7 +34,7 @@ from serbench.harness.export import export
 from serbench.harness.guard import Guard
 from serbench.harness.heads.base import Head
 from serbench.harness.heads.consensus import Consensus
-from serbench.harness.meter import Meter
+from serbench.harness.meter import Gauge, Meter
 from serbench.harness.plan import Spec, Training
 from serbench.harness.prefix import STATE_DTYPES, Audio
 from serbench.harness.results import (
@@ -96,12 +97,12 @@ def run(spec: Spec, send: Send) -> None:
         SerbenchError: the request, the data or the strategy is wrong.
     """
     device = torch.device(spec.device)
-    # fp32 means fp32: cuDNN would otherwise round its convolutions' inputs to TF32.
-    torch.backends.cudnn.allow_tf32 = False
+    # fp32 means fp32, whatever the surroundings prefer: TF32 would round the inputs of products.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     meter = Meter(device, send)
-    with meter.phase("setup"):
+    with meter.phase("setup") as gauge:
         corpus = corpora.load(spec.corpus)
-        learner, guard, head = _prepare(spec, corpus, device, meter, send)
+        learner, guard, head = _prepare(spec, corpus, device, meter, gauge, send)
     send(_counts(learner, head))
     try:
         validation = None if spec.cost_only else _tell_validation(corpus, send)
@@ -112,11 +113,17 @@ def run(spec: Spec, send: Send) -> None:
         path = _save(spec, corpus, learner.backbone, head, meter, send)
     finally:
         learner.close()
-    send(Finished(best_epoch=learner.best_epoch, model_path=path))
+    send(
+        Finished(
+            best_epoch=learner.best_epoch,
+            model_path=path,
+            cache_written_bytes=learner.cache_written_bytes,
+        )
+    )
 
 
 def _prepare(
-    spec: Spec, corpus: Corpus, device: torch.device, meter: Meter, send: Send
+    spec: Spec, corpus: Corpus, device: torch.device, meter: Meter, gauge: Gauge, send: Send
 ) -> tuple[Trainer, Guard, Head]:
     variant, training = spec.variant, spec.training
     encoder = backbones.load(
@@ -124,7 +131,8 @@ def _prepare(
     )
     data = _data(corpus, training, encoder.normalize)
     encoder.model.to(device).eval()
-    _refuse_wrong_kernels(spec, encoder, device)
+    with _aside(gauge):
+        _refuse_wrong_kernels(spec, encoder, device)
     batches = math.ceil(len(data.splits["train"]) / training.batch_size)
     encoder.total_steps = training.epochs * math.ceil(batches / training.accumulate)
     _seed(spec.seed)
@@ -133,7 +141,8 @@ def _prepare(
     if encoder.layer_weights is not None:
         encoder.layer_weights.data = encoder.layer_weights.data.to(device)
     head = heads.build(spec.head, encoder.model.config.hidden_size, len(corpus.dimensions))
-    guard = Guard(encoder, spec.label, variant.strategy.head_only)
+    with _aside(gauge):
+        guard = Guard(encoder, spec.label, variant.strategy.head_only)
     learner = Trainer(
         encoder,
         head.to(device),
@@ -147,6 +156,14 @@ def _prepare(
         progress=_throttled(send),
     )
     return learner, guard, head
+
+
+@contextlib.contextmanager
+def _aside(gauge: Gauge) -> Iterator[None]:
+    """The harness's own checks are no cost of a strategy."""
+    start = time.perf_counter()
+    yield
+    gauge.aside_s += time.perf_counter() - start
 
 
 def _seed(seed: int) -> None:
@@ -205,9 +222,10 @@ def _cache_opener(
     """Only the splits that are read every epoch are kept."""
 
     def open_cache(depth: int, width: int) -> StateCache:
+        stages = Stages(encoder)
         kept = np.sort(np.concatenate([data.splits["train"], data.splits["validation"]]))
         frames = np.zeros(len(data.audio.samples), np.int64)
-        frames[kept] = Stages(encoder).frames(torch.from_numpy(data.audio.samples[kept])).numpy()
+        frames[kept] = stages.frames(torch.from_numpy(data.audio.samples[kept])).numpy()
         audio = hashlib.blake2b(digest_size=12)
         for index in kept:
             audio.update(corpus.audio_key(corpus.utterances["id"].iloc[index]).encode())
@@ -220,9 +238,20 @@ def _cache_opener(
             "audio": audio.hexdigest(),
             "depth": str(depth),
             "precision": spec.variant.precision,
+            "seconds": f"{spec.training.max_seconds:g}",
+            "prefix": stages.digest(depth),
+            "computed by": f"torch {torch.__version__} on {torch.device(spec.device).type}",
         }
         folder = Path(spec.cache_dir) if spec.cache_dir else default_folder()
-        return StateCache(folder, key, frames.tolist(), width, dtype, spec.cache_limit_bytes)
+        return StateCache(
+            folder,
+            key,
+            frames.tolist(),
+            width,
+            dtype,
+            limit_bytes=spec.cache_limit_bytes,
+            limited=folder.parent if spec.fresh_cache else folder,
+        )
 
     return open_cache
 
@@ -324,11 +353,13 @@ def _save(
         send(Note(f"the head {spec.head} has no place in the library's classes: nothing is saved"))
         return None
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in spec.label)
-    folder = Path(spec.save_dir) / f"{name}-seed{spec.seed}"
+    about = f"{Path(spec.backbone).name}-{Path(corpus.name).name}"
+    folder = Path(spec.save_dir) / about / f"{name}-seed{spec.seed}"
     try:
         with meter.phase("save"):
             export(encoder, head, corpus.dimensions, folder)
-    except StrategyError as error:
-        send(Note(str(error)))
+    except (StrategyError, OSError) as error:
+        # The run is good all the same.
+        send(Note(f"the model was not saved: {error}"))
         return None
     return str(folder)

@@ -15,7 +15,7 @@ from serbench.harness.metrics import METRICS
 from serbench.leaderboard import charts, queries, ranking, tables
 from serbench.leaderboard.ranking import Row
 
-COSTS = ("epoch_s", "run_s", "peak_vram_bytes", "peak_host_bytes", "trainable_params")
+COSTS = ("epoch_s", "run_s", "peak_vram_bytes", "peak_host_anonymous_bytes", "trainable_params")
 GOODS = ("ccc_activation", "ccc_valence", "ccc_dominance", "audio_s_per_s")
 
 

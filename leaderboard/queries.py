@@ -104,11 +104,17 @@ def configurations(
     long = ("traceback", "command", "notes")
     columns = [column for column in RunRow.__table__.columns if column.name not in long]
     hardware = (MachineRow.cpu, MachineRow.cores, MachineRow.gpu, MachineRow.gpu_count)
+    software = (EnvironmentRow.torch, EnvironmentRow.threads)
     query = (
         sa.select(
-            *columns, MachineRow.key.label("machine"), *hardware, *map(_final_ccc, DIMENSIONS)
+            *columns,
+            MachineRow.key.label("machine"),
+            *hardware,
+            *software,
+            *map(_final_ccc, DIMENSIONS),
         )
         .join(MachineRow, MachineRow.id == RunRow.machine_id)
+        .join(EnvironmentRow, EnvironmentRow.id == RunRow.environment_id)
         .where(*(column == value for column, value in wanted.items() if value is not None))
         .order_by(RunRow.started_at, RunRow.id)
     )

@@ -36,9 +36,11 @@ COMPARABLE = (
     "cost_only",
     "training",
     "protocol",
+    "torch",
+    "threads",
 )
 """What rows must share for their ranks to mean anything."""
-CONFIGURATION = (*COMPARABLE, "strategy", "config", "precision", "cached")
+CONFIGURATION = (*COMPARABLE, "strategy", "config", "precision", "cached", "cache_dtype")
 """What runs must share to be seeds of one row, besides the source of their strategy."""
 
 Run = Mapping[str, Any]
@@ -63,6 +65,7 @@ class Row:
     config: dict[str, Any]
     precision: str
     cached: bool
+    cache_dtype: str | None
     head: str
     backbone: str
     init: str
@@ -99,6 +102,7 @@ class Row:
     time_saved_vs_full: float | None
     peak_vram_bytes: int | None
     peak_host_bytes: int | None
+    peak_host_anonymous_bytes: int | None
     trainable_params: int | None
     total_params: int | None
 
@@ -279,7 +283,8 @@ class _Group:
     def _front(self) -> list[bool]:
         """Whether nothing else is as good in CCC, time and memory, and better in one of them."""
         vram = any(self._peak(i, "peak_vram_bytes") is not None for i in range(len(self.members)))
-        memory = "peak_vram_bytes" if vram else "peak_host_bytes"
+        # Mapped pages of a cache, which the system may drop, are no cost of the strategy.
+        memory = "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
         points = [
             (
                 None if (score := self._score(i)) is None else -score,
@@ -320,6 +325,7 @@ class _Group:
             run_ids=tuple(run["id"] for run in member.seeds),
             peak_vram_bytes=self._peak(index, "peak_vram_bytes"),
             peak_host_bytes=self._peak(index, "peak_host_bytes"),
+            peak_host_anonymous_bytes=self._peak(index, "peak_host_anonymous_bytes"),
             trainable_params=newest["trainable_params"],
             total_params=newest["total_params"],
         )

@@ -19,12 +19,13 @@ FIGURES = (
     "break_even_epoch",
     "audio_s_per_s",
     "peak_vram_bytes",
-    "peak_host_bytes",
+    "peak_host_anonymous_bytes",
     "trainable_params",
 )
 SCALES = {
     "peak_vram_bytes": (2.0**30, "GiB"),
     "peak_host_bytes": (2.0**30, "GiB"),
+    "peak_host_anonymous_bytes": (2.0**30, "GiB"),
     "trainable_params": (1e6, "millions"),
     "total_params": (1e6, "millions"),
 }

@@ -23,7 +23,7 @@ class Consensus(Head):
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Predict (B, D) from (B, T, H); pooling and both maps are in fp32."""
-        counts = lengths.to(hidden.device, torch.float32)
+        counts = lengths.float().to(hidden.device, non_blocking=True)
         # The library projects before it pools; a linear map and a mean commute.
         pooled = hidden.sum(dim=1, dtype=torch.float32) / counts[:, None]
         predicted: Tensor = self.classifier(self.projector(pooled))

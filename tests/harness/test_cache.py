@@ -105,7 +105,7 @@ def test_an_explicit_limit_counts_all_caches(tmp_path: Path) -> None:
     size = sum(FRAMES) * WIDTH * 4
     opened(tmp_path, limit_bytes=size)
     with pytest.raises(CacheError, match="limit"):
-        StateCache(tmp_path, {"depth": "9"}, FRAMES, WIDTH, "float32", limit_bytes=2 * size - 1)
+        StateCache(tmp_path, {"depth": "9"}, FRAMES, WIDTH, "float32", limit_bytes=2 * size)
     opened(tmp_path, limit_bytes=size).close()
     assert len(stored(tmp_path)) == 1, "a cache that is there already needs no more room"
 
@@ -153,12 +153,53 @@ def test_states_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         opened(tmp_path).write([0], broken)
 
 
+def test_what_was_removed_half_way_is_made_anew(tmp_path: Path) -> None:
+    for name in ("states.bin", "marks.bin", "cache.json"):
+        store = opened(tmp_path)
+        store.write([0], states([0]))
+        (store.folder / name).unlink()
+        again = opened(tmp_path)
+        assert again.holds([0]) == (name == "cache.json")
+        again.close()
+        clear(tmp_path)
+        shutil.rmtree(store.folder, ignore_errors=True)
+
+
+def test_what_a_killed_reservation_left_is_found_and_cleared(tmp_path: Path) -> None:
+    draft = tmp_path / "0123.abc"
+    draft.mkdir()
+    (draft / "cache.json").write_text('{"utterances": "4"}')
+    (draft / "states.bin").write_bytes(b"1234")
+    (found,) = stored(tmp_path)
+    assert found.filled == 0
+    assert clear(tmp_path) == found.bytes > 4
+    assert not draft.exists()
+
+
+def test_closing_twice_is_harmless(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.close()
+    store.close()
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CacheError, match="file"):
+        opened(tmp_path / "file" / "caches")
+
+
+def test_a_limit_can_be_for_a_folder_further_up(tmp_path: Path) -> None:
+    size = opened(tmp_path / "one").bytes
+    with pytest.raises(CacheError, match="limit"):
+        opened(tmp_path / "two", limit_bytes=size, limited=tmp_path)
+
+
 def test_info_and_clear(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write([0, 2], states([0, 2]))
     (found,) = stored(tmp_path)
     assert found.filled == 0.5
-    assert found.bytes == store.bytes
+    assert found.bytes >= store.bytes
     assert found.facts["backbone"] == "b"
-    assert clear(tmp_path) == store.bytes
+    assert clear(tmp_path) == found.bytes
     assert stored(tmp_path) == []

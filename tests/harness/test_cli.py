@@ -154,7 +154,7 @@ def test_json_is_an_event_a_line(tmp_path: Path) -> None:
 def test_a_trained_model_is_kept_on_request(tmp_path: Path) -> None:
     done = serbench("run", "frozen", "bottleneck", *SMALL, "--save", "models", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "models" / "frozen-seed0" / "model.safetensors").is_file()
+    assert (tmp_path / "models" / "tiny-generated" / "frozen-seed0" / "model.safetensors").is_file()
     assert "cannot be merged into the library's classes" in done.stdout
     kept = rows(tmp_path / "runs.db", "SELECT label, model_path FROM runs ORDER BY id")
     assert kept[0][1].endswith("frozen-seed0")

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+
 from serbench.harness import console
-from serbench.harness.console import ranking_table, size
+from serbench.harness.console import ranking_table
+from serbench.harness.metrics import size
 
 
 def row(label: str, **changes: Any) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def row(label: str, **changes: Any) -> dict[str, Any]:
         "epoch_s": 1234.5,
         "speedup_vs_full": 12.345,
         "peak_vram_bytes": None,
-        "peak_host_bytes": 12_345_678_901,
+        "peak_host_anonymous_bytes": 12_345_678_901,
         "trainable_params": 21_263_616,
         "runs": 3,
         "failed": 0,
@@ -56,9 +58,8 @@ def test_the_ranking_fits_the_terminal(
 
 
 def test_what_was_not_measured_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = dict.fromkeys(
-        ("rank", "ccc_activation", "ccc_valence", "epoch_s", "speedup_vs_full", "peak_host_bytes")
-    )
+    unmeasured = "rank ccc_activation ccc_valence epoch_s speedup_vs_full peak_host_anonymous_bytes"
+    nothing = dict.fromkeys(unmeasured.split(" "))
     ranking_table([row("full", **nothing, trainable_params=None, runs=0, failed=1)])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " full " in line]
     assert line.count("–") == 7

@@ -50,6 +50,16 @@ class Unused(Strategy):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Partly(Strategy):
+    """Trains the last layer, and a parameter that no prediction rests on."""
+
+    def adapt(self, backbone: Backbone) -> None:
+        backbone.freeze()
+        backbone.layers[-1].requires_grad_(True)
+        backbone.layers[-1].extra = torch.nn.Parameter(torch.zeros(2))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Meddling(Strategy):
     """Says that the last layer learns, and changes the first one too."""
 
@@ -78,7 +88,8 @@ class Contradicting(Idle):
     [
         (Idle, "leaves nothing in the backbone to learn"),
         (Still, "nothing in the backbone moved"),
-        (Unused, "takes part in the prediction"),
+        (Unused, "2 of its 2 trainable tensors .* take no part in the prediction"),
+        (Partly, r"1 of its \d+ trainable tensors .*extra.* take no part"),
         (Meddling, r"moved what it had frozen: .*layers\.0\.layer_norm\.weight"),
         (Contradicting, "is head_only, yet trains"),
     ],

@@ -13,6 +13,8 @@ from serbench.harness.errors import CorpusError, RequestError, SerbenchError
 from serbench.harness.plan import CorpusRef, Spec, Suite, Training, fingerprint, suite_names
 from serbench.harness.request import Request, plan, read_bytes, read_corpus
 
+SOFTWARE = {"torch": "2", "transformers": "5", "peft": "1", "threads": None, "python": "3"}
+
 
 def planned(*specs: str, **more: Any) -> list[Spec]:
     return plan(Request(specs=specs, **more)).specs
@@ -42,7 +44,7 @@ def test_the_same_variant_twice_is_one_run() -> None:
     (spec,) = planned("lora:rank=8", "lora")
     assert spec.label == "lora:rank=8", "as it was asked for first"
     (plain,) = planned("lora")
-    assert fingerprint(spec, "machine") == fingerprint(plain, "machine")
+    assert fingerprint(spec, "machine", SOFTWARE) == fingerprint(plain, "machine", SOFTWARE)
 
 
 def test_flags_go_before_the_suite() -> None:
@@ -92,8 +94,10 @@ def test_every_shipped_suite_reads_and_parses() -> None:
         (Request(specs=("full",), init="zero"), "--init is"),
         (Request(specs=("full",), cache_dtype="int8"), "--cache-dtype is one of"),
         (Request(specs=("full",), cache_limit="much"), "'much' is no size"),
+        (Request(specs=("full",), cache_limit="1e400"), "'1e400' is no size"),
         (Request(specs=("full",), settings={"epochs": "0"}), "epochs must be at least 1"),
         (Request(specs=("full",), settings={"epochs": "two"}), "epochs: .*valid integer"),
+        (Request(specs=("full",), settings={"batch_size": "1"}), "batch_size must be at least 2"),
         (Request(specs=("full",), settings={"limit": "1"}), "at least 2 utterances"),
         (Request(specs=("full",), settings={"head_lr": "nan"}), "head_lr must be above 0"),
         (Request(specs=("full",), settings={"warmup": "1"}), "share of the steps"),
@@ -158,13 +162,21 @@ BASE = planned("top-layers+bf16+cache", device="cpu")[0]
 def test_whatever_changes_the_measurement_changes_the_fingerprint(
     change: Callable[[Spec], Spec],
 ) -> None:
-    assert fingerprint(change(BASE), "machine") != fingerprint(BASE, "machine")
-    assert fingerprint(BASE, "other") != fingerprint(BASE, "machine")
+    assert fingerprint(change(BASE), "m", SOFTWARE) != fingerprint(BASE, "m", SOFTWARE)
+
+
+def test_so_do_the_machine_the_libraries_and_the_threads() -> None:
+    before = fingerprint(BASE, "m", SOFTWARE)
+    assert fingerprint(BASE, "other", SOFTWARE) != before
+    for name in ("torch", "transformers", "peft", "threads"):
+        assert fingerprint(BASE, "m", {**SOFTWARE, name: "other"}) != before
+    assert fingerprint(BASE, "m", {**SOFTWARE, "python": "other"}) == before
 
 
 def test_what_does_not_leaves_it_alone() -> None:
     for changes in ({"suite": "x"}, {"cache_dir": "/x"}, {"save_dir": "/x"}, {"plugins": ("x",)}):
-        assert fingerprint(dataclasses.replace(BASE, **changes), "m") == fingerprint(BASE, "m")
+        changed = dataclasses.replace(BASE, **changes)
+        assert fingerprint(changed, "m", SOFTWARE) == fingerprint(BASE, "m", SOFTWARE)
 
 
 @pytest.mark.parametrize(

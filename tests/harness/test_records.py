@@ -117,6 +117,24 @@ def test_head_is_the_newest_migration() -> None:
     assert known[::-1] == list(records.REVISIONS)
 
 
+def test_rows_outlive_a_migration(tmp_path: Path) -> None:
+    """Rows written under the first schema are read, and told apart, under the newest."""
+    engine = records.open_database(str(tmp_path / "runs.db"))
+    write(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN cache_dtype"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    (row,) = rows(records.open_database(str(tmp_path / "runs.db")), "runs")
+    assert row["cached"]
+    assert row["cache_dtype"] == "auto"
+
+
+def test_a_cache_that_was_filled_in_part_has_no_filling_time() -> None:
+    phases = [Phase(phase="cache_fill", wall_s=3.0, epoch=0)]
+    assert records.totals(phases).cache_fill_s == 3.0
+    assert records.totals(phases, filled=False).cache_fill_s is None
+
+
 def test_settings_of_sqlite(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"

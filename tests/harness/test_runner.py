@@ -180,6 +180,35 @@ def test_a_killed_runs_cache_serves_the_next(runner: Runner, tmp_path: Path) -> 
     assert "cache_fill" not in [p.phase for p in result.phases]
 
 
+def test_a_cache_folder_that_cannot_be_made_fails_its_run_alone(
+    runner: Runner, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for fresh in (False, True):
+        spec = spec_of("frozen+cache", cache_dir=str(tmp_path / "file" / "x"), fresh_cache=fresh)
+        result = runner.run(spec, lambda _: None)
+        assert result.status == "failed"
+        assert result.message is not None
+        assert "file" in result.message
+
+
+def test_a_model_that_cannot_be_saved_does_not_fail_its_run(runner: Runner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = runner.run(spec_of("frozen", save_dir=str(tmp_path / "file")), lambda _: None)
+    assert result.status == "ok"
+    assert result.model_path is None
+    assert "was not saved" in result.notes[0]
+
+
+def test_another_cut_is_another_cache(runner: Runner, tmp_path: Path) -> None:
+    for seconds in (1.0, 0.999):
+        training = dataclasses.replace(spec_of("frozen").training, max_seconds=seconds)
+        spec = spec_of("frozen+cache", cache_dir=str(tmp_path), training=training)
+        result = runner.run(spec, lambda _: None)
+        assert [p.phase for p in result.phases].count("cache_fill") == 2
+        assert result.cache_written_bytes == result.counts.cache_bytes  # type: ignore[union-attr]
+
+
 def test_seeds_and_depths_share_where_they_can(runner: Runner, tmp_path: Path) -> None:
     kept = str(tmp_path)
     fills = []

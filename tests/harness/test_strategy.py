@@ -60,6 +60,7 @@ def test_defaults_and_order_do_not_make_another_variant() -> None:
     assert hash(parse("lora:rank=8")) == hash(parse("lora"))
     assert parse("full+cache+bf16").label == "full+bf16+cache"
     assert parse("full+fp32").label == "full"
+    assert parse("full:lr=1e+3+bf16").label == "full:lr=1000.0+bf16", "that plus is no axis"
 
 
 def test_the_configuration_has_every_field() -> None:
@@ -74,6 +75,7 @@ def test_the_configuration_has_every_field() -> None:
         ("lora:rank=four", "rank takes int, not 'four'"),
         ("lora:rank", "sets nothing"),
         ("full:convolutions=maybe", "takes bool"),
+        ("lora:lr=nan", "lr takes float, not 'nan'"),
         ("full+bf17", r"'\+bf17' is none of"),
         ("full+bf16+fp16", "more than one precision"),
         ("full+cache+cache", "one axis twice"),
@@ -131,6 +133,21 @@ def test_a_dropped_in_file_that_fails_is_told_and_the_rest_go_on(
     assert "nothing_of_the_kind" in problem
     for name in ("dropped_broken", "dropped_in"):
         sys.modules.pop(f"serbench.strategies.{name}", None)
+
+
+def test_a_dropped_in_file_with_a_wrong_declaration_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import serbench.strategies
+
+    text = PLUGIN.format(name="not a name")
+    (tmp_path / "dropped_wrong.py").write_text(text, "utf-8")
+    monkeypatch.setattr(
+        serbench.strategies, "__path__", [*serbench.strategies.__path__, str(tmp_path)]
+    )
+    strategy.discover()
+    (problem,) = strategy.problems().values()
+    assert "no name for a strategy" in problem
 
 
 def test_declarations_are_checked() -> None:

@@ -133,6 +133,21 @@ def test_the_best_epochs_weights_are_the_ones_that_are_tested() -> None:
     assert any(not torch.equal(now[name], kept[2][name]) for name in now)
 
 
+def test_what_joins_after_the_best_epoch_is_put_back_as_well() -> None:
+    kept: list[dict[str, torch.Tensor]] = []
+    learner = trainer("gradual:lr=0.01", epochs=3)
+    Scripted(learner, [0.1, 0.5, 0.2])
+
+    def keep(*_: object) -> None:
+        kept.append({n: p.detach().clone() for n, p in learner.backbone.model.named_parameters()})
+
+    learner.fit(keep)
+    now = dict(learner.backbone.model.named_parameters())
+    assert all(torch.equal(now[name], kept[1][name]) for name in now)
+    changed = [name for name in now if not torch.equal(kept[2][name], kept[1][name])]
+    assert any("layers.1." in name for name in changed), "nothing joined after the best epoch"
+
+
 def test_the_test_split_is_not_touched_while_training() -> None:
     learner = trainer("full")
     read: set[int] = set()

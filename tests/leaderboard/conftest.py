@@ -67,6 +67,7 @@ def _phases(epoch_s: float, fill_s: float | None, vram: int | None) -> list[Phas
             loss=1.0 - 0.1 * epoch,
             peak_vram_bytes=vram,
             peak_host_bytes=3 * 2**30,
+            peak_host_anonymous_bytes=2**30,
         )
         for epoch in range(3)
     ]
@@ -118,6 +119,9 @@ def _scores(predictions: list[Predictions]) -> list[Score]:
     return final + validation
 
 
+SOFTWARE = {"python": "3.11", "torch": "2", "transformers": "5", "peft": "1", "threads": None}
+
+
 class Recorder:
     """Writes made-up runs, each a minute after the one before."""
 
@@ -150,7 +154,9 @@ class Recorder:
                 total_params=90_000,
                 frozen_depth=2,
                 stages=6,
+                cache_bytes=5_000 if asked.variant.cached else None,
             )
+            result.cache_written_bytes = 5_000 if fill_s is not None else 0
         if status == "ok" and noise is not None:
             result.predictions = _predictions(noise, seed=1000 * asked.seed + self.written)
             result.scores = _scores(result.predictions)
@@ -161,10 +167,10 @@ class Recorder:
             result,
             Provenance(
                 machine={"key": machine, "gpu": "H100"},
-                environment={"key": "environment-1", "python": "3.11"},
+                environment={"key": "environment-1", **SOFTWARE},
                 command="serbench run",
             ),
-            fingerprint=plan.fingerprint(asked, machine),
+            fingerprint=plan.fingerprint(asked, machine, SOFTWARE),
             started_at=START + timedelta(minutes=self.written),
             synthetic=synthetic,
             derived=False,

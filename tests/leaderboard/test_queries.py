@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from serbench.harness.errors import DatabaseError, RequestError
-from serbench.harness.records import open_database
+from serbench.harness.records import HEAD, open_database
 from serbench.leaderboard import queries
 
 
@@ -46,8 +46,8 @@ def test_a_newer_schema(tmp_path: Path) -> None:
 def test_an_older_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "runs.db"
     open_database(str(path))
-    monkeypatch.setattr(queries, "HEAD", "0002")
-    with pytest.raises(DatabaseError, match="0001, older than 0002"):
+    monkeypatch.setattr(queries, "HEAD", "9999")
+    with pytest.raises(DatabaseError, match=f"{HEAD}, older than 9999"):
         queries.open_for_reading(str(path))
 
 
