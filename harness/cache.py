@@ -254,7 +254,8 @@ def stored(folder: Path) -> list[Stored]:
             marks = np.fromfile(files["marks.bin"], _MARK) if "marks.bin" in files else _NO_MARKS
         except (OSError, ValueError):
             continue  # being removed at this moment
-        filled = int((marks != 0).sum()) / max(1, int(facts["utterances"]))
+        count = int(facts.get("utterances", len(marks)))
+        filled = int((marks != 0).sum()) / max(1, count)
         found.append(Stored(path.parent, taken, filled, facts))
     return found
 

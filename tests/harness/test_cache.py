@@ -168,7 +168,7 @@ def test_what_was_removed_half_way_is_made_anew(tmp_path: Path) -> None:
 def test_what_a_killed_reservation_left_is_found_and_cleared(tmp_path: Path) -> None:
     draft = tmp_path / "0123.abc"
     draft.mkdir()
-    (draft / "cache.json").write_text('{"utterances": "4"}')
+    (draft / "cache.json").write_text("{}")
     (draft / "states.bin").write_bytes(b"1234")
     (found,) = stored(tmp_path)
     assert found.filled == 0
