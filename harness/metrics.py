@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Metric", "Unit", "ccc", "size"]
+__all__ = ["DIMENSIONS", "METRICS", "Metric", "Unit", "ccc", "size"]
+
+DIMENSIONS = ("activation", "valence", "dominance")
 
 Unit = Literal["CCC", "s", "audio s/s", "×", "share", "epochs", "bytes", "parameters"]
 

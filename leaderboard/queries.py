@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from serbench.harness.errors import DatabaseError, RequestError
+from serbench.harness.metrics import DIMENSIONS
 from serbench.harness.records import (
     HEAD,
     EnvironmentRow,
@@ -26,9 +27,8 @@ from serbench.harness.records import (
     translated,
 )
 
-__all__ = ["DIMENSIONS", "configurations", "open_for_reading", "predictions", "run"]
+__all__ = ["configurations", "open_for_reading", "predictions", "run"]
 
-DIMENSIONS = ("activation", "valence", "dominance")
 TEST = "test"
 CCC = "ccc"
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from serbench.harness.bootstrap import bootstrap_ccc, interval, speaker_draws
+from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["COMPARABLE", "REFERENCE", "Row", "chosen_runs", "rank"]
 
@@ -22,7 +23,6 @@ REFERENCE = "full"
 """The strategy whose plain fp32 run, without cache, is what speed-ups are told against."""
 RANKED_DIMENSIONS = ("activation", "valence")
 """Dominance is scored where a corpus has it, and too few have it to rank by it."""
-DIMENSIONS = (*RANKED_DIMENSIONS, "dominance")
 
 COMPARABLE = (
     "machine",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from serbench.harness.metrics import METRICS
-from serbench.leaderboard.ranking import DIMENSIONS, Row
+from serbench.harness.metrics import DIMENSIONS, METRICS
+from serbench.leaderboard.ranking import Row
 
 __all__ = ["SCALES", "marks", "scaled_title", "setting", "table"]
 

@@ -27,7 +27,6 @@ import pandas as pd
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serbench.harness.corpora.base import (
-    DIMENSIONS,
     SPLITS,
     Corpus,
     Summary,
@@ -36,6 +35,7 @@ from serbench.harness.corpora.base import (
     summarise,
 )
 from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.metrics import DIMENSIONS
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.errors import CorpusError
+from serbench.harness.metrics import DIMENSIONS
 
 __all__ = [
-    "DIMENSIONS",
     "SAMPLE_RATE_HZ",
     "SHORTEST",
     "SPLITS",
@@ -39,7 +39,6 @@ __all__ = [
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-DIMENSIONS = ("activation", "valence", "dominance")
 SHORTEST = 400
 """Samples in the receptive field of the convolutions of wav2vec 2.0 and its kin (25 ms): shorter
 audio gives an encoder no frame."""

@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora.base import (
-    DIMENSIONS,
-    SAMPLE_RATE_HZ,
     SHORTEST,
     SPLITS,
     Corpus,
@@ -27,6 +26,7 @@ from serbench.harness.corpora.base import (
     utterance_id,
 )
 from serbench.harness.errors import RequestError
+from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["GeneratedCorpus", "Recipe", "Sound", "load"]
 

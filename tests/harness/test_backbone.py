@@ -10,19 +10,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
-from serbench.harness import backbone
+from serbench.harness import backbone, contract
 from serbench.harness.backbone import GEOMETRIES, load, locate
 from serbench.harness.errors import BackboneError
 
-SMALL = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "conv_dim": (16,) * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
+SMALL = {**contract.SMALL, "num_hidden_layers": 2}
 
 
 def folder(path: Path, family: str = "wav2vec2", **settings: Any) -> Path:

@@ -11,18 +11,11 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
+from serbench.harness import contract
 from serbench.harness.backbone import Backbone, from_config
 from serbench.harness.stages import Stages, frame_mask
 
-SMALL = {
-    "hidden_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "conv_dim": (32,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
+SMALL = {**contract.SMALL, "num_hidden_layers": 3}
 NORMS: dict[str, dict[str, Any]] = {
     "group norm, post-norm": {},
     "layer norms, post-norm": {"feat_extract_norm": "layer", "conv_bias": True},
