@@ -108,7 +108,7 @@ class Prefix:
             return self._pinned(Raw(*self.cache.read(indices.tolist()), cached=True))
         return self._pinned(Raw(*self._audio.batch(indices), cached=False))
 
-    def enter(self, indices: Indices, raw: Raw, wait_s: float, keep: bool = True) -> Entering:
+    def enter(self, indices: Indices, raw: Raw, wait_s: float, *, keep: bool) -> Entering:
         """Bring a fetched batch to the first trainable stage.
 
         With `depth` 0 nothing is frozen, and the waveforms pass on as they are. `keep` says
