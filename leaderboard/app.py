@@ -102,8 +102,11 @@ def show_table(rows: Sequence[Row]) -> None:
     frame = tables.table(rows)
     figures = frame.select_dtypes("number").columns.difference(["Rank", "Seeds"])
     columns = {
-        name: st.column_config.NumberColumn(format="%.3f" if name.startswith("CCC") else "%.4g")
-        for name in figures
+        "Configuration": st.column_config.TextColumn(width="medium", pinned=True),
+        **{
+            name: st.column_config.NumberColumn(format="%.3f" if "CCC" in name else "%.4g")
+            for name in figures
+        },
     }
     st.dataframe(frame, hide_index=True, column_config=columns, placeholder="–", key="ranking")
     st.caption(

@@ -117,8 +117,12 @@ def _scale(values: pd.Series[float]) -> alt.Scale:
 
 def _colour(strategies: pd.Series[str]) -> alt.Color:
     names = sorted(set(strategies))
-    shades = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
-    return alt.Color("strategy:N", title="Strategy", scale=alt.Scale(domain=names, range=shades))
+    if len(names) > len(COLOURS):
+        # Twenty shades that are harder to tell apart still beat one shade for two strategies.
+        scale = alt.Scale(domain=names, scheme="tableau20")
+    else:
+        scale = alt.Scale(domain=names, range=COLOURS[: len(names)])
+    return alt.Color("strategy:N", title="Strategy", scale=scale)
 
 
 def _shapes() -> alt.Scale:

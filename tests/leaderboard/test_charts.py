@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from serbench.leaderboard import charts, tables
@@ -57,3 +59,13 @@ def test_wide_axes_are_logarithmic(row: Make, values: tuple[float, ...], scale: 
     rows = [row(epoch_s=value, ccc_valence=0.5) for value in values]
     spec = charts.pareto(rows, "epoch_s", "ccc_valence").to_dict()
     assert spec["layer"][2]["encoding"]["x"]["scale"]["type"] == scale
+
+
+@pytest.mark.parametrize("count", [3, 8, 12])
+def test_no_two_strategies_share_a_colour(count: int) -> None:
+    names = [f"strategy-{i:02}" for i in range(count)]
+    encoded: Any = charts._colour(pd.Series(names)).to_dict()
+    scale = encoded["scale"]
+    assert scale["domain"] == names
+    shades = scale.get("range")
+    assert len(set(shades)) == count if shades else scale["scheme"] == "tableau20"
