@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DRAWS", "bootstrap_ccc", "interval", "speaker_draws"]
+__all__ = ["DRAWS", "FEWEST_SPEAKERS", "bootstrap_ccc", "interval", "speaker_draws"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -13,6 +13,9 @@ Ints = npt.NDArray[np.intp]
 DRAWS = 1_000
 SEED = 0
 LEVEL = 0.95
+FEWEST_SPEAKERS = 5
+"""With two speakers there are three different draws, and their "95 %" is all of them: of two equal
+systems about half would be told apart. Five give 126 draws."""
 
 
 def speaker_draws(speakers: int, *, draws: int = DRAWS, seed: int = SEED) -> Floats:

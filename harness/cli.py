@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import shlex
 import signal
 import sys
@@ -356,12 +357,18 @@ def show(
 @app.command()
 def leaderboard(db: Database = "runs.db") -> None:
     """Open the leaderboard in the browser."""
-    import subprocess
+    from importlib.util import find_spec
 
-    from serbench.leaderboard import app as page
+    from serbench.leaderboard.queries import open_for_reading
 
-    words = ["-m", "streamlit", "run", str(page.__file__), "--browser.gatherUsageStats=false"]
-    sys.exit(subprocess.call([sys.executable, *words, "--", "--db", db]))
+    open_for_reading(db)
+    # Importing the page would draw it here.
+    page = find_spec("serbench.leaderboard.app")
+    assert page is not None
+    options = ("--browser.gatherUsageStats=false", "--server.address=localhost")
+    words = ("-m", "streamlit", "run", str(page.origin), *options, "--", "--db", db)
+    # In this process's place, so that whoever ends it ends the server.
+    os.execv(sys.executable, [sys.executable, *words])
 
 
 @app.command()
@@ -396,11 +403,14 @@ def new_strategy(
     """Write a strategy plugin to start from; it works as it is."""
     from serbench.harness.scaffold import write
 
+    strategy.discover()
+    if name in {entry.name for entry in strategy.entries()}:
+        raise RequestError(f"there is a strategy '{name}' already; choose another name")
     path = write(name, Path(folder))
     console.say(
         f"Wrote {path}. It trains the layer norms until you change it.\n"
         f"  try it:  serbench run {name} --plugin {path}\n"
-        f"  test it: SERBENCH_PLUGINS={path} pytest --pyargs serbench.harness.contract"
+        f"  test it: SERBENCH_PLUGINS={path} pytest --pyargs serbench.harness.contract -k {name}"
     )
 
 

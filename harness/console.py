@@ -33,7 +33,9 @@ __all__ = [
 
 def say(text: str = "") -> None:
     """Print a line; what looks like markup stays as it is."""
-    Console(highlight=False).print(Text(text), soft_wrap=True)
+    console = Console(highlight=False)
+    # A terminal breaks lines between words; a file or a pipe gets them whole.
+    console.print(Text(text), soft_wrap=not console.is_terminal)
 
 
 def print_json(value: Any, *, compact: bool = False) -> None:
@@ -130,7 +132,7 @@ class RunReport:
         outcome = f"{wall_s:.1f} s{'  CCC ' + ccc if ccc else ''}"
         line = f"{result.status:<11} {spec.label}  seed {spec.seed}  "
         line += outcome if result.status == "ok" else (result.message or "")
-        self._progress.console.print(Text(line), soft_wrap=True)
+        self._progress.console.print(Text(line), soft_wrap=not self._console.is_terminal)
         for note in result.notes:
             self._progress.console.print(Text(f"            {note}"), soft_wrap=True)
 

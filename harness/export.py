@@ -13,11 +13,19 @@ from serbench.harness.heads.consensus import Consensus
 __all__ = ["export"]
 
 
-def export(backbone: Backbone, head: Consensus, dimensions: Sequence[str], folder: Path) -> None:
+def export(
+    backbone: Backbone,
+    head: Consensus,
+    dimensions: Sequence[str],
+    folder: Path,
+    *,
+    scale: tuple[float, float] = (-1.0, 1.0),
+) -> None:
     """Write a folder that `AutoModelForAudioClassification.from_pretrained` loads.
 
     Its logits are the predictions in units where the corpus's scale is [-1, 1], one a dimension,
-    named by `id2label`. The library's class computes a cross-entropy loss if it is given labels:
+    named by `id2label`; `label_scale` in the configuration holds that scale's ends. The library's
+    class computes a cross-entropy loss if it is given labels:
     use the logits. Merging changes `backbone` for good.
 
     Raises:
@@ -29,6 +37,7 @@ def export(backbone: Backbone, head: Consensus, dimensions: Sequence[str], folde
         backbone.model = backbone.tuner.merge_and_unload()
     config = backbone.model.config
     config.num_labels = len(dimensions)
+    config.label_scale = list(scale)
     config.id2label = dict(enumerate(dimensions))
     config.label2id = {name: index for index, name in enumerate(dimensions)}
     config.classifier_proj_size = head.projector.out_features

@@ -293,6 +293,8 @@ class Trainer:
                 for entering in self._entering(batches, gauge, phase, epoch)
             ]
             predicted = torch.cat(outputs).cpu().numpy()
+        if not np.isfinite(predicted).all():
+            raise StrategyError(f"{self.variant.label}: predictions are no numbers: it diverged")
         order = np.concatenate(batches)
         truth = self.data.labels[order]
         scores = tuple(ccc(truth[:, d], predicted[:, d]) for d in range(truth.shape[1]))

@@ -26,7 +26,7 @@ from serbench.harness import backbone as backbones
 from serbench.harness import corpora, heads, strategy
 from serbench.harness.arithmetic import check_kernels
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
-from serbench.harness.bootstrap import bootstrap_ccc, interval, speaker_draws
+from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
 from serbench.harness.cache import StateCache, default_folder
 from serbench.harness.corpora.base import SPLITS, Corpus
 from serbench.harness.errors import RequestError, SerbenchError, StrategyError
@@ -335,9 +335,9 @@ def _tell_test(corpus: Corpus, evaluation: Evaluation, send: Send) -> None:
 def _interval(
     predicted: npt.NDArray[np.float64], labels: pd.Series[float], speakers: pd.Series[str]
 ) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval of a CCC by speakers; none with fewer than two of them."""
+    """The 95 % interval of a CCC by speakers; none with too few of them."""
     names, index = np.unique(speakers.to_numpy(str), return_inverse=True)
-    if len(names) < 2:
+    if len(names) < FEWEST_SPEAKERS:
         return None, None
     counts = speaker_draws(len(names))
     draws = bootstrap_ccc(predicted, labels.to_numpy(np.float64), index, counts)
@@ -357,7 +357,8 @@ def _save(
     folder = Path(spec.save_dir) / about / f"{name}-seed{spec.seed}"
     try:
         with meter.phase("save"):
-            export(encoder, head, corpus.dimensions, folder)
+            scale = (corpus.minimum, corpus.maximum)
+            export(encoder, head, corpus.dimensions, folder, scale=scale)
     except (StrategyError, OSError) as error:
         # The run is good all the same.
         send(Note(f"the model was not saved: {error}"))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from serbench.harness.bootstrap import bootstrap_ccc, interval, speaker_draws
+from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
 from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["COMPARABLE", "REFERENCE", "Row", "chosen_runs", "rank"]
@@ -385,7 +385,7 @@ def _paired_draws(
     speakers = sorted(
         {name for (run_id, _), part in parts.items() if run_id in ids for name in part["speaker"]}
     )
-    if len(speakers) < 2:
+    if len(speakers) < FEWEST_SPEAKERS:
         return [{} for _ in members]
     counts = speaker_draws(len(speakers))
     column = {name: i for i, name in enumerate(speakers)}

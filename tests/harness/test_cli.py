@@ -227,6 +227,9 @@ def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
         (("show", "1", "--db", "text.txt"), "text.txt"),
         (("corpus", "check", "nowhere"), "nowhere"),
         (("new-strategy", "a b"), "no name for a strategy"),
+        (("new-strategy", "full"), "there is a strategy 'full' already"),
+        (("leaderboard", "--db", "none.db"), "none.db"),
+        (("leaderboard", "--db", "text.txt"), "text.txt"),
         (("run", "--nonsense"), "--nonsense"),
     ],
 )

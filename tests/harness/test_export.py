@@ -24,9 +24,10 @@ def test_the_library_predicts_the_same(label: str, family: str, tmp_path: Path) 
     learnt = learn(strategy.parse(label), family, tmp_path / "states")
     trainer = learnt.trainer
     assert isinstance(trainer.head, Consensus)
-    export(trainer.backbone, trainer.head, ["activation", "valence"], tmp_path)
+    export(trainer.backbone, trainer.head, ["activation", "valence"], tmp_path, scale=(1.0, 7.0))
     model = AutoModelForAudioClassification.from_pretrained(tmp_path).eval()
     assert model.config.id2label == {0: "activation", 1: "valence"}
+    assert model.config.label_scale == [1.0, 7.0]
     audio, order = trainer.data.audio, trainer.data.splits["test"]
     by_length = sorted(range(len(order)), key=lambda i: audio.samples[order[i]])
     for row, position in enumerate(by_length):

@@ -268,3 +268,11 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
     learner = trainer("full:lr=1e30", clip_norm=1e30, epochs=5)
     with pytest.raises(StrategyError, match="training loss of epoch"):
         learner.fit(None)
+
+
+def test_predictions_that_are_no_numbers_are_no_result() -> None:
+    learner = trainer("frozen")
+    with torch.no_grad():
+        next(learner.head.parameters()).fill_(float("nan"))
+    with pytest.raises(StrategyError, match="diverged"):
+        learner.test()
