@@ -25,8 +25,8 @@ def export(
 
     Its logits are the predictions in units where the corpus's scale is [-1, 1], one a dimension,
     named by `id2label`; `label_scale` in the configuration holds that scale's ends. The library's
-    class computes a cross-entropy loss if it is given labels:
-    use the logits. Merging changes `backbone` for good.
+    class computes a cross-entropy loss if it is given labels: use the logits. Merging changes
+    `backbone` for good.
 
     Raises:
         StrategyError: the strategy added modules that the library's class has no place for.
