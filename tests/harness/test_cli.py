@@ -198,6 +198,20 @@ def test_an_interrupt_leaves_rows_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert rows(tmp_path / "runs.db", "PRAGMA integrity_check") == [("ok",)]
 
 
+@pytest.mark.parametrize("wait_s", [0.5, 2.0])
+def test_an_interrupt_while_the_libraries_load_is_one_message(
+    wait_s: float, tmp_path: Path
+) -> None:
+    process = started("run", "full", *LONG, cwd=tmp_path)
+    wait_for_line(process, '"event": "started"')
+    time.sleep(wait_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "This goes on with the rest" in error
+    assert "Traceback" not in error
+
+
 def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     words = ("run", "frozen+cache", "weighted-sum+cache", *LONG)
     process = started(*words, cwd=tmp_path)
