@@ -19,6 +19,7 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p serbench
 	$(BIN)/mypy tests
+	$(BIN)/mypy tools
 
 env: $(VENV)/.ready
 

@@ -1,0 +1,108 @@
+"""The bundled corpus: synthetic speech of eSpeak NG, by 40 voices, with 56 simulated annotators.
+
+`harness/bundled/embedded/README.md` is its card, and `tools/embedded_corpus.py` made it. Because
+the annotators are simulated, the distribution that their ratings are drawn from is known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serbench.harness.corpora import audiofolder
+from serbench.harness.corpora.base import Corpus
+from serbench.harness.errors import RequestError
+from serbench.harness.metrics import DIMENSIONS
+
+__all__ = ["FOLDER", "POINTS", "Annotators", "annotator_mass", "load", "rating_mass", "truth"]
+
+FOLDER = Path(__file__).resolve().parents[1] / "bundled" / "embedded"
+POINTS = np.arange(1, 8)
+"""Of the scale that the annotators rate on."""
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Annotators:
+    """The simulated annotators: someone rates the percept p as bias + scale · p + noise · N(0, 1).
+
+    Arrays of shape (A, 3), in the order activation, valence, dominance, where the scale is [-1, 1].
+    """
+
+    bias: Array
+    scale: Array
+    noise: Array
+    names: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    """`careful`, `contrary` (valence the other way round) or `careless` (hardly listens)."""
+
+    @classmethod
+    def read(cls, path: Path = FOLDER / "annotators.csv") -> Annotators:
+        """The true parameters of those who rated the corpus."""
+        table = pd.read_csv(path)
+        parameters = {
+            what: table[[f"{what}_{name}" for name in DIMENSIONS]].to_numpy(dtype=np.float64)
+            for what in ("bias", "scale", "noise")
+        }
+        return cls(names=tuple(table["annotator"]), kinds=tuple(table["kind"]), **parameters)
+
+
+def load(root: str | None) -> Corpus:
+    """Read what is bundled.
+
+    Raises:
+        RequestError: a folder or parameters are given.
+    """
+    if root is not None:
+        raise RequestError(f"embedded takes no folder and no parameters, not '{root}'")
+    return audiofolder.load(str(FOLDER))
+
+
+def annotator_mass(percepts: Array, annotators: Annotators) -> Array:
+    """Probability of each point of the scale, (A, N, 3, 7), for percepts (N, 3) in [-1, 1].
+
+    An annotator rates 4 + 3 · (bias + scale · percept + noise · N(0, 1)), clipped to 1 to 7 and
+    rounded, so that what is beyond an end is the end's.
+    """
+    bias, scale, noise = (
+        values[:, None, :, None] for values in (annotators.bias, annotators.scale, annotators.noise)
+    )
+    centre = (POINTS[0] + POINTS[-1]) / 2
+    means = centre + (POINTS[-1] - centre) * (bias + scale * percepts[None, :, :, None])
+    edges = np.concatenate([[-np.inf], POINTS[:-1] + 0.5, [np.inf]])
+    below = _normal_cdf((edges - means) / ((POINTS[-1] - centre) * noise))
+    return np.diff(below, axis=-1)
+
+
+def rating_mass(percepts: Array, annotators: Annotators, weights: Array | None = None) -> Array:
+    """Probability of each point of the scale, (N, 3, 7), for one drawn from the annotators.
+
+    All are as likely to be drawn unless `weights` (A,) says otherwise.
+    """
+    mass: Array = np.average(annotator_mass(percepts, annotators), axis=0, weights=weights)
+    return mass
+
+
+def truth(corpus: Corpus) -> Array:
+    """True probability of each point of the scale, (N, 3, 7), in the order of `corpus.utterances`.
+
+    It is that of an annotator drawn from all with equal chance; those who rated are few, and some
+    rated much more than others.
+    """
+    table = pd.read_csv(FOLDER / "percepts.csv").set_index("file_name")
+    percepts = table.loc[corpus.utterances["id"], list(DIMENSIONS)].to_numpy(dtype=np.float64)
+    return rating_mass(percepts, Annotators.read())
+
+
+def _normal_cdf(values: Array) -> Array:
+    # numpy has no error function, and scipy is not among the requirements.
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    cdf: Array = 0.5 * (1 + erf(values / math.sqrt(2)))
+    return cdf
