@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "BUNDLE",
+    "BUNDLED",
     "GEOMETRIES",
     "SAMPLE_RATE_HZ",
     "Backbone",
@@ -25,6 +27,7 @@ __all__ = [
     "from_config",
     "load",
     "locate",
+    "names",
 ]
 
 SAMPLE_RATE_HZ = 16_000
@@ -38,7 +41,7 @@ class Geometry:
     """A published encoder's shape: what differs from its family's default configuration."""
 
     family: str
-    hub_id: str | None
+    hub_id: str
     normalize: bool
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     summary: str = ""
@@ -51,28 +54,11 @@ _LARGE = {
     "intermediate_size": 4096,
 }
 _LAYER_NORMS = {"feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
-_TINY = {
-    **_LAYER_NORMS,
-    "conv_dim": (64,) * 7,
-    "hidden_size": 192,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 3,
-    "intermediate_size": 768,
-    "num_conv_pos_embeddings": 32,
-    # 192 / 12 = 16 channels a group: bf16 grouped convolutions are wrong on some CPUs otherwise.
-    "num_conv_pos_embedding_groups": 12,
-    # Narrow layers stay near the identity with the usual 0.02.
-    "initializer_range": 0.05,
-}
+BUNDLE = Path(__file__).parent / "bundled"
+BUNDLED = {"tiny": "2.9 M parameters, 6 layers, bundled; learnt from 7 hours of speech"}
+"""Encoders that come with the package, each a `from_pretrained` folder with its model card."""
 
 GEOMETRIES: dict[str, Geometry] = {
-    "tiny": Geometry(
-        family="wav2vec2",
-        hub_id=None,
-        normalize=False,
-        config=_TINY,
-        summary="2.8 M parameters, bundled; random weights: it has not learnt speech",
-    ),
     "wav2vec2-base": Geometry(
         family="wav2vec2",
         hub_id="facebook/wav2vec2-base",
@@ -115,6 +101,11 @@ GEOMETRIES: dict[str, Geometry] = {
 }
 
 
+def names() -> dict[str, str]:
+    """What can be asked for by a name alone, and what it is, in one line."""
+    return {**BUNDLED, **{name: geometry.summary for name, geometry in GEOMETRIES.items()}}
+
+
 @dataclass(frozen=True)
 class Located:
     """Where an encoder's weights are, and a hash that identifies them.
@@ -131,8 +122,8 @@ class Located:
 def locate(name: str, init: str = "pretrained") -> Located:
     """Find an encoder without loading it; fetch it only if it is a hub id that is not at hand.
 
-    `tiny` needs no network, and neither does anything with `init="random"` whose geometry is known
-    or lies in a local folder.
+    What is bundled needs no network, and neither does anything with `init="random"` whose geometry
+    is known or lies in a local folder.
 
     Raises:
         BackboneError: there is no such encoder, or the hub cannot be reached.
@@ -140,24 +131,23 @@ def locate(name: str, init: str = "pretrained") -> Located:
     if init not in ("pretrained", "random"):
         raise BackboneError(f"--init is 'pretrained' or 'random', not '{init}'")
     geometry = GEOMETRIES.get(name)
-    if geometry is not None and (init == "random" or geometry.hub_id is None):
+    if geometry is not None and init == "random":
         return Located(name, "random", None, _geometry_hash(geometry))
-    folder = Path(name).expanduser()
+    folder = BUNDLE / name if name in BUNDLED else Path(name).expanduser()
     if not folder.is_dir():
-        folder = _from_hub(geometry.hub_id if geometry and geometry.hub_id else name)
+        folder = _from_hub(geometry.hub_id if geometry else name)
     if not (folder / "config.json").is_file():
         raise BackboneError(f"{folder} holds no config.json, so it is no from_pretrained folder")
+    present = (folder / name for name in ("config.json", "preprocessor_config.json"))
+    settings = [path for path in present if path.is_file()]
     if init == "random":
-        return Located(name, "random", str(folder), _files_hash([folder / "config.json"]))
+        return Located(name, "random", str(folder), _files_hash(settings))
     weights = [*sorted(folder.glob("model*.safetensors"))] or [
         *sorted(folder.glob("pytorch_model*.bin"))
     ]
     if not weights:
         raise BackboneError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
-    settings = [folder / "config.json", folder / "preprocessor_config.json"]
-    return Located(
-        name, "pretrained", str(folder), _files_hash([p for p in settings if p.is_file()] + weights)
-    )
+    return Located(name, "pretrained", str(folder), _files_hash(settings + weights))
 
 
 def _geometry_hash(geometry: Geometry) -> str:
@@ -183,7 +173,7 @@ def _from_hub(repo: str) -> Path:
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")):
         raise BackboneError(
             f"there is no backbone '{repo}': it is neither a folder here, nor a hub id like "
-            f"facebook/wav2vec2-base, nor one of {', '.join(GEOMETRIES)}"
+            f"facebook/wav2vec2-base, nor one of {', '.join(names())}"
         )
     for weights in ("*.safetensors", "*.bin"):
         patterns = ["config.json", "preprocessor_config.json", weights]
@@ -217,7 +207,8 @@ class Backbone:
 
     `model` is a `Wav2Vec2Model`, `HubertModel` or `WavLMModel`. `total_steps` is the number of
     optimiser steps that are planned. `layer_weights` (K,), if set, mixes the K = layers + 1 frame
-    states instead of taking the last; `tuner` is PEFT's wrapper, once `inject` was called.
+    states instead of taking the last, and the mixture is divided by `mixture_scale`; `tuner` is
+    PEFT's wrapper, once `inject` was called.
     """
 
     name: str
@@ -225,6 +216,7 @@ class Backbone:
     normalize: bool
     total_steps: int = 1
     layer_weights: nn.Parameter | None = None
+    mixture_scale: float = 1.0
     tuner: Any = None
 
     @property
@@ -250,11 +242,28 @@ class Backbone:
         self.tuner = get_peft_model(self.model, config)
 
     def mix_layers(self) -> None:
-        """Learn a softmax-weighted sum over the frame states of all layers (Yang et al., 2021)."""
+        """Learn a softmax-weighted sum over the frame states of all layers (Yang et al., 2021).
+
+        Where layers normalise their input, the states that they pass on are of any size, and no one
+        learning rate would suit heads on them: there the sum is divided by its own size on noise.
+        """
         import torch
 
         count = len(self.layers) + 1
         self.layer_weights = torch.nn.Parameter(torch.ones(count) / count)
+        if getattr(self.model.config, "do_stable_layer_norm", False):
+            self.mixture_scale = self._state_size()
+
+    def _state_size(self) -> float:
+        """Root mean square of the layers' mean state for a second of quiet noise."""
+        import torch
+
+        noise = 0.05 * torch.randn(1, SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
+        self.model.eval()
+        with torch.no_grad():
+            states = self.model(noise.to(self.model.device), output_hidden_states=True)
+            # The last one may have gone through the final norm.
+            return float(torch.stack(states.hidden_states[:-1]).mean(0).square().mean().sqrt())
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Parameters that learn, by name, the layer weights included."""
@@ -308,7 +317,10 @@ def _random(config: Any) -> Any:
     _check_family(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        return AutoModel.from_config(config, attn_implementation=_attention(config))
+        # A configuration remembers that its weights were saved in 16 bits.
+        return AutoModel.from_config(
+            config, attn_implementation=_attention(config), dtype=torch.float32
+        )
 
 
 def _from_folder(located: Located) -> Backbone:

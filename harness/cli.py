@@ -464,7 +464,7 @@ def _summaries(kind: Kind) -> dict[str, str]:
     if kind is Kind.corpora:
         return corpora.names()
     if kind is Kind.backbones:
-        return {name: geometry.summary for name, geometry in backbone.GEOMETRIES.items()}
+        return backbone.names()
     return {name: Suite.load(name).title for name in suite_names()}
 
 

@@ -50,6 +50,8 @@ def export(
     model.classifier.load_state_dict(head.classifier.state_dict())
     if backbone.layer_weights is not None:
         model.layer_weights.data.copy_(backbone.layer_weights.detach())
+        # The library has no place for the mixture's scale but the map that follows.
+        model.projector.weight.data.div_(backbone.mixture_scale)
     model.save_pretrained(folder)
     settings = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",

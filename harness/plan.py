@@ -48,6 +48,9 @@ class Training:
     accumulate: int = 1
     """Mini-batches to one optimiser step; the CCC loss is taken in each mini-batch by itself."""
     head_lr: float = 1e-3
+    lr_scale: float = 1.0
+    """Factor on every strategy's own learning rate, which is meant for encoders of 95 M parameters:
+    smaller ones want larger steps."""
     warmup: float = 0.1
     """Share of the planned steps over which the learning rate rises, before it falls to zero."""
     weight_decay: float = 0.01
@@ -64,7 +67,7 @@ class Training:
         for name, least in (("epochs", 1), ("batch_size", 2), ("accumulate", 1), ("patience", 1)):
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        for name in ("head_lr", "clip_norm", "max_seconds"):
+        for name in ("head_lr", "lr_scale", "clip_norm", "max_seconds"):
             if not getattr(self, name) > 0:
                 raise RequestError(f"{name} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.warmup < 1:

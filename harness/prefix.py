@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serbench.harness.batches import Indices
     from serbench.harness.strategy import Precision
 
-__all__ = ["STATE_DTYPES", "Audio", "Entering", "Prefix", "Raw", "autocast"]
+__all__ = ["STATE_DTYPES", "Audio", "Entering", "Prefix", "Raw", "autocast", "remembering"]
 
 STATE_DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -58,6 +58,32 @@ class Audio:
         samples = self.samples[indices]
         total, longest = int(samples.sum()), int(samples.max())
         return total / SAMPLE_RATE_HZ, longest * len(samples) / SAMPLE_RATE_HZ
+
+
+KEPT_AUDIO_BYTES = 256 * 2**20
+"""Over an hour of audio: a small corpus is decoded once a run, a large one in every epoch."""
+
+
+def remembering(
+    read: Callable[[int], npt.NDArray[np.float32]], room: int = KEPT_AUDIO_BYTES
+) -> Callable[[int], npt.NDArray[np.float32]]:
+    """The same audio, kept in memory as far as there is room (in bytes), the first that is read.
+
+    Decoding in every epoch would take from the CPU what a run on the CPU computes with.
+    """
+    kept: dict[int, npt.NDArray[np.float32]] = {}
+
+    def waveform(index: int) -> npt.NDArray[np.float32]:
+        nonlocal room
+        if index in kept:
+            return kept[index]
+        found = read(index)
+        if found.nbytes <= room:
+            room -= found.nbytes
+            kept[index] = found
+        return found
+
+    return waveform
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ __all__ = ["DEFAULT_BACKBONE", "DEFAULT_CORPUS", "Planned", "Request", "plan", "
 
 DEFAULT_SUITE = "quick"
 DEFAULT_BACKBONE = "tiny"
-DEFAULT_CORPUS = "generated"
+DEFAULT_CORPUS = "embedded"
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 

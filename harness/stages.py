@@ -160,7 +160,8 @@ class Stages:
         if weights is None:
             return state
         layers = state.unflatten(-1, (len(weights), -1))
-        return torch.einsum("btkh,k->bth", layers, weights.softmax(0).to(layers.dtype))
+        shares = weights.softmax(0) / self.backbone.mixture_scale
+        return torch.einsum("btkh,k->bth", layers, shares.to(layers.dtype))
 
     def _front_modules(self) -> tuple[nn.Module, ...]:
         encoder = self.model.encoder

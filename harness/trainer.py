@@ -188,9 +188,10 @@ class Trainer:
 
     def _build_optimizer(self, former: torch.optim.Optimizer | None) -> torch.optim.Optimizer:
         strategy = self.variant.strategy
-        groups = strategy.param_groups(self.backbone.model, strategy.lr)
+        lr = strategy.lr * self.training.lr_scale
+        groups = strategy.param_groups(self.backbone.model, lr)
         if self.backbone.layer_weights is not None:
-            groups.append({"params": [self.backbone.layer_weights], "lr": strategy.lr})
+            groups.append({"params": [self.backbone.layer_weights], "lr": lr})
         groups.append({"params": list(self.head.parameters()), "lr": self.training.head_lr})
         groups = [group for group in groups if group["params"]]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.training.weight_decay, fused=True)

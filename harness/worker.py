@@ -36,7 +36,7 @@ from serbench.harness.heads.base import Head
 from serbench.harness.heads.consensus import Consensus
 from serbench.harness.meter import Gauge, Meter
 from serbench.harness.plan import Spec, Training
-from serbench.harness.prefix import STATE_DTYPES, Audio
+from serbench.harness.prefix import STATE_DTYPES, Audio, remembering
 from serbench.harness.results import (
     Counts,
     Failure,
@@ -198,7 +198,7 @@ def _data(corpus: Corpus, training: Training, normalize: bool) -> Data:
         cut = corpus.waveform(ids[index])[:longest]
         return _standard(cut) if normalize else cut
 
-    return Data(Audio(waveform, samples), labels.astype(np.float32), indices)
+    return Data(Audio(remembering(waveform), samples), labels.astype(np.float32), indices)
 
 
 def _standard(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Bottleneck(Strategy):
     """Train a narrow residual network on the output of every feed-forward block."""
 
-    lr: float = 1e-3
+    lr: float = 3e-4
     width: int = 64
 
     def adapt(self, backbone: Backbone) -> None:

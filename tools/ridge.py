@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import audmetric
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import Ridge, RidgeClassifier
-from sklearn.model_selection import GridSearchCV, GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GroupKFold
 
 from serbench.harness.corpora.base import Corpus
 
 __all__ = ["Values", "ccc", "held_out", "in_folds", "recall_in_folds"]
 
 Values = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 FOLDS = 10
 INNER_FOLDS = 4
 PENALTIES = np.logspace(0, 5, 11)
+Score = Callable[[Values, Values], npt.NDArray[np.float64]]
+"""Of targets (N, D) and predictions (P, N, D): (P, D), or (P, 1) for all dimensions together."""
 
 
 def in_folds(features: Values, corpus: Corpus) -> dict[str, float]:
@@ -30,28 +29,30 @@ def in_folds(features: Values, corpus: Corpus) -> dict[str, float]:
         features: (N, K), in the order of `corpus.utterances`.
         corpus: has the labels and the speakers.
     """
-    pooled = np.empty((len(features), len(corpus.dimensions)))
-    for learnt, tested in _folds(features, corpus):
-        pooled[tested] = _predicted(features, corpus, learnt, tested)
-    return _scored(pooled, corpus, np.arange(len(features)))
+    labels = _labels(corpus)
+    pooled = _pooled(features, labels, _speakers(corpus), _ccc_each)
+    return dict(zip(corpus.dimensions, _ccc_each(labels, pooled[None])[0].tolist(), strict=True))
 
 
 def held_out(features: Values, corpus: Corpus) -> dict[str, float]:
     """CCC of each dimension on the corpus's test split, learnt from the two others."""
     testing = (corpus.utterances["split"] == "test").to_numpy()
     learnt, tested = np.flatnonzero(~testing), np.flatnonzero(testing)
-    return _scored(_predicted(features, corpus, learnt, tested), corpus, tested)
+    labels = _labels(corpus)
+    found = _tuned(features, labels, _speakers(corpus), learnt, tested, _ccc_each)
+    scores = _ccc_each(labels[tested], found[None])[0]
+    return dict(zip(corpus.dimensions, scores.tolist(), strict=True))
 
 
 def recall_in_folds(features: Values, corpus: Corpus) -> float:
-    """Unweighted average recall of the column `emotion`, in the folds of `in_folds`."""
-    classes = corpus.utterances["emotion"].to_numpy(str)
-    guessed = classes.copy()
-    for learnt, tested in _folds(features, corpus):
-        search = _search(RidgeClassifier(), "ridgeclassifier__alpha", "balanced_accuracy")
-        search.fit(features[learnt], classes[learnt], groups=_speakers(corpus)[learnt])
-        guessed[tested] = search.predict(features[tested])
-    return float(audmetric.unweighted_average_recall(classes, guessed))
+    """Unweighted average recall of the column `emotion`, in the folds of `in_folds`.
+
+    The category whose indicator is predicted highest is the guess.
+    """
+    emotion = corpus.utterances["emotion"].to_numpy(str)
+    indicators = (emotion[:, None] == np.unique(emotion)).astype(float)
+    pooled = _pooled(features, indicators, _speakers(corpus), _recall)
+    return float(_recall(indicators, pooled[None])[0, 0])
 
 
 def ccc(truth: Values, values: Values) -> float:
@@ -59,35 +60,72 @@ def ccc(truth: Values, values: Values) -> float:
     return float(audmetric.concordance_cc(truth, values))
 
 
-def _folds(features: Values, corpus: Corpus) -> Any:
-    return GroupKFold(FOLDS).split(features, groups=_speakers(corpus))
+def _labels(corpus: Corpus) -> Values:
+    return corpus.utterances[list(corpus.dimensions)].to_numpy(float)
 
 
 def _speakers(corpus: Corpus) -> npt.NDArray[np.str_]:
     return corpus.utterances["speaker"].to_numpy(str)
 
 
-def _predicted(
-    features: Values, corpus: Corpus, learnt: npt.NDArray[np.intp], tested: npt.NDArray[np.intp]
+def _ccc_each(targets: Values, predicted: Values) -> Values:
+    columns = range(targets.shape[1])
+    scores: Values = np.array(
+        [[ccc(targets[:, d], each[:, d]) for d in columns] for each in predicted]
+    )
+    return scores
+
+
+def _recall(targets: Values, predicted: Values) -> Values:
+    truth = targets.argmax(-1)
+    guesses = predicted.argmax(-1)
+    recalls: Values = np.array(
+        [[audmetric.unweighted_average_recall(truth, each)] for each in guesses]
+    )
+    return recalls
+
+
+def _pooled(
+    features: Values, targets: Values, speakers: npt.NDArray[np.str_], score: Score
 ) -> Values:
-    """Of each dimension, (tested, D)."""
-    columns = []
-    for name in corpus.dimensions:
-        labels = corpus.utterances[name].to_numpy(float)
-        search = _search(Ridge(), "ridge__alpha", lambda model, x, y: ccc(y, model.predict(x)))
-        search.fit(features[learnt], labels[learnt], groups=_speakers(corpus)[learnt])
-        columns.append(search.predict(features[tested]))
-    return np.stack(columns, axis=1)
+    """Predictions (N, D), each made without the speaker's own fold."""
+    pooled = np.empty_like(targets)
+    for learnt, tested in _folds(FOLDS, speakers):
+        pooled[tested] = _tuned(features, targets, speakers, learnt, tested, score)
+    return pooled
 
 
-def _search(model: Any, penalty: str, scoring: str | Callable[..., float]) -> GridSearchCV:
-    """Standardised inputs, and the penalty that does best in folds of the training speakers."""
-    pipeline = make_pipeline(StandardScaler(), model)
-    return GridSearchCV(pipeline, {penalty: PENALTIES}, scoring=scoring, cv=GroupKFold(INNER_FOLDS))
+def _tuned(
+    features: Values,
+    targets: Values,
+    speakers: npt.NDArray[np.str_],
+    learnt: Indices,
+    tested: Indices,
+    score: Score,
+) -> Values:
+    """Predictions (M, D), each with the penalty that does best in folds of the learnt speakers."""
+    scores = [
+        score(targets[learnt[b]], _fitted(features, targets, learnt[a], learnt[b]))
+        for a, b in _folds(INNER_FOLDS, speakers[learnt])
+    ]
+    best = np.mean(scores, axis=0).argmax(axis=0)
+    found = _fitted(features, targets, learnt, tested)
+    return np.stack(
+        [found[best[min(d, len(best) - 1)], :, d] for d in range(targets.shape[1])], axis=1
+    )
 
 
-def _scored(values: Values, corpus: Corpus, tested: npt.NDArray[np.intp]) -> dict[str, float]:
-    return {
-        name: ccc(corpus.utterances[name].to_numpy(float)[tested], values[:, column])
-        for column, name in enumerate(corpus.dimensions)
-    }
+def _fitted(features: Values, targets: Values, learnt: Indices, tested: Indices) -> Values:
+    """Predictions (P, M, D) for every penalty, from one decomposition of the kernel matrix."""
+    x, y = features[learnt], targets[learnt]
+    mean, deviation, centre = x.mean(0), x.std(0) + 1e-12, y.mean(0)
+    x = (x - mean) / deviation
+    values, vectors = np.linalg.eigh(x @ x.T)
+    turned = (vectors.T @ (y - centre)) / (values[:, None] + PENALTIES[:, None, None])
+    kernel = (features[tested] - mean) / deviation @ x.T
+    found: Values = kernel @ (vectors @ turned) + centre
+    return found
+
+
+def _folds(count: int, speakers: npt.NDArray[np.str_]) -> Iterator[tuple[Indices, Indices]]:
+    yield from GroupKFold(count).split(speakers, groups=speakers)

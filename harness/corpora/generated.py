@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -184,21 +183,13 @@ class GeneratedCorpus(Corpus):
 
     def waveform(self, utterance: Utterance) -> NDArray[np.float32]:
         """Mono audio at 16 kHz with shape (samples,); the same in every process."""
-        return _kept(self.sounds[utterance_id(utterance)])
+        return self.sounds[utterance_id(utterance)].waveform()
 
     def audio_key(self, utterance: Utterance) -> str:
         """What identifies the sound, here and elsewhere."""
         return self.sounds[utterance_id(utterance)].key()
 
     content_key = audio_key
-
-
-@lru_cache(maxsize=1024)
-def _kept(sound: Sound) -> NDArray[np.float32]:
-    """A sound, made once: making it anew each epoch would be clocked as reading data."""
-    wave = sound.waveform()
-    wave.flags.writeable = False
-    return wave
 
 
 def load(root: str | None) -> Corpus:

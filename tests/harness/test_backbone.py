@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, BertConfig, BertModel
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel, Wav2Vec2Model
 
 from serbench.harness import backbone, contract
-from serbench.harness.backbone import GEOMETRIES, load, locate
+from serbench.harness.backbone import BUNDLE, GEOMETRIES, load, locate
 from serbench.harness.errors import BackboneError
+from serbench.harness.metrics import ccc
 
 SMALL = {**contract.SMALL, "num_hidden_layers": 2}
 
@@ -53,10 +55,79 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() 
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    first = load(locate("tiny")).model.state_dict()
+    first = load(locate("tiny", "random")).model.state_dict()
     assert torch.equal(torch.rand(1), expected)
-    second = load(locate("tiny")).model.state_dict()
+    second = load(locate("tiny", "random")).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_bundled_encoder_loads_in_the_library() -> None:
+    folder = BUNDLE / "tiny"
+    model, report = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert {p.dtype for p in model.parameters()} == {torch.float16}
+    assert (folder / "model.safetensors").stat().st_size <= 12e6
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_the_bundled_encoder_is_what_is_named_tiny(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    located = locate("tiny")
+    assert (located.init, located.folder) == ("pretrained", str(BUNDLE / "tiny"))
+    encoder = load(located)
+    assert not encoder.normalize, "loudness carries activation"
+    random = load(locate("tiny", "random"))
+    assert not random.normalize
+    name = "encoder.layers.0.attention.q_proj.weight"
+    assert not torch.equal(encoder.model.state_dict()[name], random.model.state_dict()[name])
+    for each in (encoder, random):
+        assert {p.dtype for p in each.model.parameters()} == {torch.float32}
+
+
+def test_the_bundled_encoder_has_learnt_something() -> None:
+    """A ridge regression on its states tells the activation of voices that it never met."""
+    from serbench.harness.corpora import embedded
+
+    corpus = embedded.load(None)
+    chosen = corpus.utterances.iloc[::2]
+    truth = chosen["activation"].to_numpy()
+    testing = (chosen["split"] == "test").to_numpy()
+
+    def told(init: str) -> float:
+        model = load(locate("tiny", init)).model.eval()
+        with torch.no_grad():
+            states = [
+                model(torch.from_numpy(corpus.waveform(name))[None]).last_hidden_state[0].mean(0)
+                for name in chosen["id"]
+            ]
+        x = torch.stack(states).double().numpy()
+        x = (x - x[~testing].mean(0)) / x[~testing].std(0)
+        gram = x[~testing].T @ x[~testing] + 100 * np.eye(x.shape[1])
+        centre = truth[~testing].mean()
+        weights = np.linalg.solve(gram, x[~testing].T @ (truth[~testing] - centre))
+        return ccc(truth[testing], x[testing] @ weights + centre)
+
+    assert told("pretrained") > max(0.6, told("random") + 0.1)
+
+
+def test_the_bundled_card_names_its_sources() -> None:
+    card = (BUNDLE / "tiny" / "README.md").read_text("utf-8")
+    for said in (
+        "kathleen",
+        "kerstin",
+        "nathalie",
+        "Picovoice",
+        "CC0-1.0",
+        "Apache-2.0",
+        "7.1 hours",
+    ):
+        assert said in card
+    curve = (BUNDLE / "tiny" / "curve.csv").read_text("utf-8").splitlines()
+    assert len(curve) > 100
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm"])
@@ -96,6 +167,15 @@ def test_random_weights_in_a_folders_geometry(tmp_path: Path) -> None:
     name = "encoder.layers.0.attention.q_proj.weight"
     assert not torch.equal(pretrained.model.state_dict()[name], random.model.state_dict()[name])
     assert not random.normalize
+
+
+def test_random_weights_have_32_bits_where_the_trained_ones_had_16(tmp_path: Path) -> None:
+    AutoModel.from_config(AutoConfig.for_model("wav2vec2", **SMALL)).half().save_pretrained(
+        tmp_path
+    )
+    for init in ("pretrained", "random"):
+        model = load(locate(str(tmp_path), init)).model
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
 def test_the_hash_follows_weights_and_settings(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_row_has_its_figures_and_where_they_come_from(ran: Path) -> None:
     assert row["peak_host_bytes"] > 100_000_000
     assert 0 < row["trainable_params"] < row["total_params"]
     assert row["synthetic"] == 1
-    assert (row["corpus"], row["backbone"], row["init"]) == ("generated", "tiny", "random")
+    assert (row["corpus"], row["backbone"], row["init"]) == ("embedded", "tiny", "pretrained")
     assert row["command"].startswith("serbench run full ")
     (machine,) = rows(ran / "runs.db", "SELECT cpu, cores FROM machines")
     assert machine[0]
@@ -154,7 +154,7 @@ def test_json_is_an_event_a_line(tmp_path: Path) -> None:
 def test_a_trained_model_is_kept_on_request(tmp_path: Path) -> None:
     done = serbench("run", "frozen", "bottleneck", *SMALL, "--save", "models", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "models" / "tiny-generated" / "frozen-seed0" / "model.safetensors").is_file()
+    assert (tmp_path / "models" / "tiny-embedded" / "frozen-seed0" / "model.safetensors").is_file()
     assert "cannot be merged into the library's classes" in done.stdout
     kept = rows(tmp_path / "runs.db", "SELECT label, model_path FROM runs ORDER BY id")
     assert kept[0][1].endswith("frozen-seed0")

@@ -100,6 +100,7 @@ def test_every_shipped_suite_reads_and_parses() -> None:
         (Request(specs=("full",), settings={"batch_size": "1"}), "batch_size must be at least 2"),
         (Request(specs=("full",), settings={"limit": "1"}), "at least 2 utterances"),
         (Request(specs=("full",), settings={"head_lr": "nan"}), "head_lr must be above 0"),
+        (Request(specs=("full",), settings={"lr_scale": "0"}), "lr_scale must be above 0"),
         (Request(specs=("full",), settings={"warmup": "1"}), "share of the steps"),
         (Request(specs=("full",), settings={"colour": "1"}), "there are epochs, batch_size"),
     ],

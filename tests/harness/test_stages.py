@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
 from serbench.harness import contract
-from serbench.harness.backbone import Backbone, from_config
+from serbench.harness.backbone import Backbone, from_config, load, locate
 from serbench.harness.stages import Stages, frame_mask
 
 SMALL = {**contract.SMALL, "num_hidden_layers": 3}
@@ -127,8 +127,24 @@ def test_mixed_layers_are_the_librarys_hidden_states(family: str, extra: dict[st
     stages, wave = Stages(ours), waves()[0]
     states = torch.stack(library(wave[None], output_hidden_states=True).hidden_states)
     expected = torch.einsum("kbth,k->bth", states, ours.layer_weights.softmax(0))
+    expected /= ours.mixture_scale
     mixed = stages.output(through(stages, [wave], 3))
     torch.testing.assert_close(mixed, expected, atol=TOLERANCE, rtol=0)
+
+
+def test_a_mixture_of_unnormalised_states_is_of_usual_size() -> None:
+    """The bundled encoder's states are some twenty times larger than what its last norm gives."""
+    encoder = load(locate("tiny"))
+    encoder.mix_layers()
+    stages = Stages(encoder)
+    noise = 0.05 * torch.randn(16_000, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        mixed = stages.output(through(stages, [noise], 3))
+    assert 0.8 < mixed.square().mean().sqrt() < 1.25
+    assert encoder.mixture_scale > 5
+    post_norm = pair("wav2vec2", {})[1]
+    post_norm.mix_layers()
+    assert post_norm.mixture_scale == 1
 
 
 def test_frames_are_the_librarys() -> None:

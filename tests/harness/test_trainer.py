@@ -173,6 +173,16 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates[-1] == pytest.approx(1 / 16)
 
 
+def test_the_scale_moves_the_strategys_rate_and_not_the_heads() -> None:
+    learners = [trainer("weighted-sum:lr=0.01", lr_scale=scale, epochs=1) for scale in (1.0, 5.0)]
+    rates = []
+    for learner in learners:
+        learner.fit(None)
+        assert learner._optimizer is not None
+        rates.append([group["peak_lr"] for group in learner._optimizer.param_groups])
+    assert rates == [pytest.approx([0.01, 1e-3]), pytest.approx([0.05, 1e-3])]
+
+
 def test_accumulation_makes_fewer_steps_of_the_mean_gradient() -> None:
     learner = trainer("full", epochs=3, accumulate=2)
     learner.fit(None)
