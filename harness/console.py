@@ -205,7 +205,7 @@ def _count(value: int | None) -> str:
     if value is None:
         return "–"
     for unit in ("", "k", "M"):
-        if value < 1000:
+        if value < 999.5:  # what would be written as 1e+03
             return f"{value:.3g}{unit}"
         value = value / 1000  # type: ignore[assignment]
     return f"{value:.3g}G"

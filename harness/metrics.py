@@ -215,7 +215,7 @@ def size(count: float | None) -> str:
     if count is None:
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:  # what would be written as 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench.harness.metrics import METRICS, ccc
+from serbench.harness.metrics import METRICS, ccc, size
 
 RANK_KEYS = (
     "ccc_activation",
@@ -122,3 +122,11 @@ def test_the_table_of_measures_comes_without_the_heavy_packages() -> None:
         "sys.exit(any(n in sys.modules for n in ('numpy', 'pandas', 'audmetric', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(None, "–"), (7, "7 B"), (999_000_000, "999 MB"), (999_780_352, "1 GB"), (1.5e13, "15 TB")],
+)
+def test_sizes_are_written_out(count: float | None, shown: str) -> None:
+    assert size(count) == shown
