@@ -61,7 +61,8 @@ def ccc(truth: Values, values: Values) -> float:
 
 
 def _labels(corpus: Corpus) -> Values:
-    return corpus.utterances[list(corpus.dimensions)].to_numpy(float)
+    labels: Values = corpus.utterances[list(corpus.dimensions)].to_numpy(float)
+    return labels
 
 
 def _speakers(corpus: Corpus) -> npt.NDArray[np.str_]:
