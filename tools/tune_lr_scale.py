@@ -1,6 +1,6 @@
 """One factor on all learning rates for a suite, by validation CCC, the same budget for everybody.
 
-    python tools/tune_lr_scale.py --suite quick --scales 5,15,45 --seeds 100 --db tuning.db
+    python tools/tune_lr_scale.py --suite quick --scales 5,15 --seeds 100 --db tuning.db
 
 Runs every strategy of the suite in its default configuration, live and in fp32, with each factor
 and seeds that the suite does not use, and prints Markdown: CCC of the best epoch on the validation
@@ -27,7 +27,7 @@ def main() -> None:
     """Run, or go on with, the whole grid and print it."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     arguments.add_argument("--suite", default="quick")
-    arguments.add_argument("--scales", default="5,15,45")
+    arguments.add_argument("--scales", default="5,15")
     arguments.add_argument("--seeds", default="100")
     arguments.add_argument("--db", required=True)
     given = arguments.parse_args()

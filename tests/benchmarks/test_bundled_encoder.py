@@ -12,7 +12,10 @@ from transformers import AutoConfig, AutoModel
 
 from serbench.harness.backbone import BUNDLE
 
-WIDTHS = {"bundled": None, "64 throughout": [64] * 7}
+WIDTHS: dict[str, dict[str, list[int]]] = {
+    "bundled": {},
+    "64 throughout": {"conv_dim": [64] * 7},
+}
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
@@ -20,9 +23,7 @@ WIDTHS = {"bundled": None, "64 throughout": [64] * 7}
 def test_step(widths: str, part: str, benchmark: BenchmarkFixture) -> None:
     """8 x 2 s of noise in fp32; rounds of the two widths alternate within a part."""
     benchmark.group = part
-    config = AutoConfig.from_pretrained(BUNDLE / "tiny", conv_dim=WIDTHS[widths])
-    if WIDTHS[widths] is None:
-        config = AutoConfig.from_pretrained(BUNDLE / "tiny")
+    config = AutoConfig.from_pretrained(BUNDLE / "tiny", **WIDTHS[widths])
     model = AutoModel.from_config(config, dtype=torch.float32).eval()
     waves = torch.randn(8, 32_000, generator=torch.Generator().manual_seed(0))
 

@@ -89,12 +89,15 @@ def test_the_bundled_encoder_is_what_is_named_tiny(
 
 
 def test_the_bundled_encoder_has_learnt_something() -> None:
-    """A ridge regression on its states tells the activation of voices that it never met."""
+    """A ridge regression on its states tells the valence of voices that it never met.
+
+    Activation is no test: random weights let the level through.
+    """
     from serbench.harness.corpora import embedded
 
     corpus = embedded.load(None)
-    chosen = corpus.utterances.iloc[::2]
-    truth = chosen["activation"].to_numpy()
+    chosen = corpus.utterances
+    truth = chosen["valence"].to_numpy()
     testing = (chosen["split"] == "test").to_numpy()
 
     def told(init: str) -> float:
@@ -111,7 +114,7 @@ def test_the_bundled_encoder_has_learnt_something() -> None:
         weights = np.linalg.solve(gram, x[~testing].T @ (truth[~testing] - centre))
         return ccc(truth[testing], x[testing] @ weights + centre)
 
-    assert told("pretrained") > max(0.6, told("random") + 0.1)
+    assert told("pretrained") > max(0.3, told("random") + 0.15)
 
 
 def test_the_bundled_card_names_its_sources() -> None:

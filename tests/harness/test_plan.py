@@ -26,7 +26,7 @@ def test_quick_has_every_registered_strategy_and_three_seeds() -> None:
     specs = planned(every=True)
     assert {spec.variant.name for spec in specs} == {e.name for e in strategy.entries()}
     assert {spec.seed for spec in specs} == {0, 1, 2}
-    assert {"full+bf16", "top-layers+bf16+cache", "lora+bf16"} <= {spec.label for spec in specs}
+    assert {"top-layers+bf16+cache", "frozen+cache"} <= {spec.label for spec in specs}
     assert all(spec.fresh_cache for spec in specs)
 
 
@@ -51,7 +51,7 @@ def test_flags_go_before_the_suite() -> None:
     (spec, *_) = planned(
         suite="quick", settings={"epochs": "9", "head_lr": "0.5"}, corpus="generated=speakers=3"
     )
-    assert (spec.training.epochs, spec.training.head_lr, spec.training.batch_size) == (9, 0.5, 16)
+    assert (spec.training.epochs, spec.training.head_lr, spec.training.batch_size) == (9, 0.5, 8)
     assert spec.corpus == CorpusRef("generated", "speakers=3")
     assert spec.corpus_name == "generated=speakers=3"
 

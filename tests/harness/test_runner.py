@@ -82,7 +82,7 @@ def test_a_run_that_goes_well_tells_everything(runner: Runner) -> None:
 def test_predictions_are_on_the_corpus_own_scale(runner: Runner) -> None:
     result = runner.run(spec_of("frozen"), lambda _: None)
     labels = [label for p in result.predictions for label in p.labels]
-    assert 1 <= min(labels) < 2.5 < max(labels) <= 5
+    assert 1 <= min(labels) < 2.5 < max(labels) <= 7
 
 
 def test_every_run_has_a_process_of_its_own(runner: Runner, tmp_path: Path) -> None:
