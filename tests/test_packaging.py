@@ -30,7 +30,7 @@ def in_wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 @pytest.mark.parametrize("folder", ["harness", "strategies", "leaderboard"])
 def test_every_file_of_a_package_is_in_the_wheel(folder: str, in_wheel: set[str]) -> None:
-    kinds = (".py", ".toml")
+    kinds = (".py", ".toml", ".csv", ".json", ".opus", ".safetensors")
     files = [path for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
     files.append(ROOT / folder / "py.typed")
     here = {f"serbench/{path.relative_to(ROOT)}" for path in files}
