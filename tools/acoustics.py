@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +14,27 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
-__all__ = ["energy_db", "log_mel", "mfcc", "pitch", "statistics"]
+__all__ = ["VoiceTracks", "energy_db", "log_mel", "mfcc", "statistics", "voice"]
 
+Values: TypeAlias = npt.NDArray[np.float64]
 RATE_HZ = 16_000
 WINDOW = 400
 HOP = 320
 MELS = 40
 FLOOR = 1e-8
 """Of power, -80 dB against full scale: below it lies the noise of the recording."""
-PITCH_WINDOW = 640
 LOWEST_HZ, HIGHEST_HZ = 60.0, 500.0
+
+
+@dataclass(frozen=True)
+class VoiceTracks:
+    """Times in s (N,), F0 in Hz (N,) or 0 where unvoiced, strength of voicing in [0, 1] (N,) or 0,
+    the first three formants in Hz (N, 3) or NaN."""
+
+    times: Values
+    f0_hz: Values
+    strength: Values
+    formants_hz: Values
 
 
 def log_mel(waves: Tensor) -> Tensor:
@@ -44,24 +57,28 @@ def mfcc(bands: Tensor, count: int = 13) -> Tensor:
     return torch.cat([coefficients, first, _slope(first)], dim=-1)
 
 
-def pitch(waves: Tensor) -> tuple[Tensor, Tensor]:
-    """Fundamental frequency in Hz and voicing in [0, 1], each (B, T), from (B, S).
+def voice(wave: npt.NDArray[np.float32]) -> VoiceTracks:
+    """What Praat hears of the voice in (S,) at 16 kHz, every 20 ms.
 
-    The highest peak of the autocorrelation of 40 ms, divided by that of the window (Boersma, 1993),
-    between 60 and 500 Hz; voicing is the peak's height.
+    F0 by autocorrelation with a path through the candidates (Boersma, 1993), formants by Burg's
+    method; Praat's own settings but for the range of F0, 60 to 500 Hz.
     """
-    margin = (PITCH_WINDOW - WINDOW) // 2
-    window = torch.hann_window(PITCH_WINDOW)
-    frames = functional.pad(waves, (margin, margin)).unfold(-1, PITCH_WINDOW, HOP)
-    frames = (frames - frames.mean(-1, keepdim=True)) * window
-    correlation = _autocorrelation(frames) / _autocorrelation(window)
-    correlation = correlation / (correlation[..., :1] + FLOOR)
-    shortest, longest = int(RATE_HZ / HIGHEST_HZ), int(RATE_HZ / LOWEST_HZ)
-    # An octave down is as periodic: the shorter of two equal lags wins.
-    lags = torch.arange(shortest, longest + 1)
-    cost = 0.02 * torch.log2(lags / shortest)
-    height, best = (correlation[..., shortest : longest + 1] - cost).max(-1)
-    return RATE_HZ / (best + shortest).float(), height.clamp(0, 1)
+    import parselmouth
+
+    sound = parselmouth.Sound(wave.astype(np.float64), RATE_HZ)
+    seconds = HOP / RATE_HZ
+    found = sound.to_pitch_ac(seconds, pitch_floor=LOWEST_HZ, pitch_ceiling=HIGHEST_HZ)
+    f0_hz = found.selected_array["frequency"]
+    formants = sound.to_formant_burg(seconds)
+    tracks = [
+        [formants.get_value_at_time(number, time) for number in (1, 2, 3)] for time in found.xs()
+    ]
+    return VoiceTracks(
+        times=found.xs(),
+        f0_hz=f0_hz,
+        strength=np.where(f0_hz > 0, found.selected_array["strength"], 0),
+        formants_hz=np.array(tracks).reshape(-1, 3),
+    )
 
 
 def statistics(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -78,12 +95,6 @@ def _slope(values: Tensor) -> Tensor:
     near = padded[:, 3:-1] - padded[:, 1:-3]
     far = padded[:, 4:] - padded[:, :-4]
     return (near + 2 * far) / 10
-
-
-def _autocorrelation(frames: Tensor) -> Tensor:
-    size = 2 * PITCH_WINDOW
-    whole: Tensor = torch.fft.irfft(torch.fft.rfft(frames, size).abs() ** 2, size)
-    return whole[..., :PITCH_WINDOW]
 
 
 @functools.cache

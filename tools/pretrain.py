@@ -2,7 +2,9 @@
 
 The objective is HuBERT's first iteration (Hsu et al., 2021, arXiv:2106.07447): frames are masked in
 spans and the units of their cepstra predicted. Beside it all frames regress what a label of emotion
-rests on: log-mel bands, energy, F0, voicing, and how much the bands vary around a frame.
+rests on: log-mel bands, energy, F0, formants, voicing, and how much the bands vary around a frame.
+They do so twice, from the last states and, unmasked, from the convolutions: without the second the
+convolutions learn of pitch and level only what reaches them through all layers.
 
     python tools/pretrain.py tools/tiny.toml SPEECH WORK OUT
 
@@ -14,18 +16,19 @@ curve. What is learnt rests on the configuration alone, never on the clock.
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from speech_streams import PITCH, TARGETS, Crops, Streams, build, draw
+from speech_streams import GROUPS, TARGETS, VOICED, Crops, Streams, build, draw
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
@@ -38,21 +41,25 @@ else:
 VALIDATION_BATCHES = 8
 CURVE_STEPS = 50
 KEEP_STEPS = 500
+"""A multiple of `CURVE_STEPS`: held-out losses stand in rows of the curve."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Means over a batch: cross-entropy on masked and unmasked frames, regression, and the share
-    of masked frames whose unit is the likeliest."""
+    """Means over a batch, scalars."""
 
     masked: Tensor
+    """Cross-entropy of the units of masked frames, in nats; `unmasked` of the others."""
     unmasked: Tensor
     auxiliary: Tensor
+    """Of the regression from the last states; `early` from the convolutions, after their norm."""
+    early: Tensor
     accuracy: Tensor
+    """Share of masked frames whose unit is the likeliest."""
 
 
 class Learner(nn.Module):
-    """The encoder, and the two linear maps that go when it has learnt."""
+    """The encoder, and the three linear maps that go when it has learnt."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -60,24 +67,36 @@ class Learner(nn.Module):
         self.encoder = Wav2Vec2Model(Wav2Vec2Config(**config["encoder"], **shape))
         self.units = nn.Linear(self.encoder.config.hidden_size, config["targets"]["units"])
         self.targets = nn.Linear(self.encoder.config.hidden_size, TARGETS)
+        self.early = nn.Linear(self.encoder.config.conv_dim[-1], TARGETS)
 
     def forward(self, crops: Crops, masked: Tensor) -> Losses:
         """Losses of a batch; `masked` is (B, T)."""
-        hidden = self.encoder(crops.waves, mask_time_indices=masked).last_hidden_state
+        found = self.encoder(crops.waves, mask_time_indices=masked)
+        hidden = found.last_hidden_state
         logits = self.units(hidden)
         entropy = functional.cross_entropy(
             logits.flatten(0, 1), crops.units.flatten(), reduction="none"
         ).view_as(crops.units)
-        error = (self.targets(hidden) - crops.targets).square()
-        # An unvoiced frame has no F0 that could be wrong.
-        weight = torch.ones_like(error)
-        weight[..., PITCH] = crops.voiced.float()
         return Losses(
             masked=entropy[masked].mean(),
             unmasked=entropy[~masked].mean(),
-            auxiliary=(error * weight).sum() / weight.sum(),
+            auxiliary=regression(self.targets(hidden), crops),
+            early=regression(self.early(found.extract_features), crops),
             accuracy=(logits.argmax(-1) == crops.units)[masked].float().mean(),
         )
+
+
+def regression(predicted: Tensor, crops: Crops) -> Tensor:
+    """Squared error of (B, T, TARGETS), each group of targets weighing as much as the next."""
+    error = (predicted - crops.targets).square()
+    voiced = error[crops.voiced]
+    groups = [
+        voiced[:, columns].sum() / max(1, voiced[:, columns].numel())
+        if name in VOICED
+        else error[..., columns].mean()
+        for name, columns in GROUPS.items()
+    ]
+    return torch.stack(groups).mean()
 
 
 def main() -> None:
@@ -99,20 +118,22 @@ def main() -> None:
         given.speech,
         [*data["shares"]],
         data["speeds"],
-        targets["units"],
-        targets["spread_frames"],
-        config["seed"],
+        units=targets["units"],
+        spread_frames=targets["spread_frames"],
+        seed=config["seed"],
     )
     print(f"{streams.hours:.2f} h of speech", flush=True)
-    # Nothing is dropped: the encoder is small for what it hears.
-    learner = Learner(config).eval()
-    train(learner, streams, config, given.work / "state.pt", given.out)
+    train(Learner(config), streams, config, given.work / "state.pt", given.out)
 
 
 def train(
     learner: Learner, streams: Streams, config: Mapping[str, Any], state: Path, out: Path
 ) -> None:
-    """All steps that `state` has not seen yet; the encoder is written to `out` now and then."""
+    """All steps that `state` has not seen yet; the encoder is written to `out` now and then.
+
+    Raises:
+        SystemExit: `state` was left by another configuration.
+    """
     training, targets = config["training"], config["targets"]
     optimizer = torch.optim.AdamW(
         learner.parameters(),
@@ -124,6 +145,8 @@ def train(
     curve: list[dict[str, float]] = []
     if state.is_file():
         kept = torch.load(state)
+        if kept["config"] != config:
+            raise SystemExit(f"{state} is of another configuration: give another WORK folder")
         learner.load_state_dict(kept["learner"])
         optimizer.load_state_dict(kept["optimizer"])
         curve = kept["curve"]
@@ -132,7 +155,7 @@ def train(
             group["lr"] = training["learning_rate"] * rate(step, training)
         losses = learner(*batch(streams, config, (0, step)))
         total = losses.masked + targets["unmasked_weight"] * losses.unmasked
-        total = total + targets["auxiliary_weight"] * losses.auxiliary
+        total = total + targets["auxiliary_weight"] * (losses.auxiliary + losses.early)
         total.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), training["clip_norm"])
         optimizer.step()
@@ -142,10 +165,28 @@ def train(
             curve.append({"step": done, **row("train", losses)})
             if done % KEEP_STEPS == 0 or done == training["steps"]:
                 curve[-1].update(validated(learner, streams, config))
-                kept = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save({**kept, "curve": curve}, state)
+                keep(state, learner, optimizer, curve, config)
                 save(learner, curve, out)
             print(json.dumps(curve[-1]), flush=True)
+
+
+def keep(
+    state: Path,
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    curve: Sequence[Mapping[str, float]],
+    config: Mapping[str, Any],
+) -> None:
+    """What going on needs; the file is whole, or the one before it."""
+    kept = {
+        "learner": learner.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "curve": curve,
+        "config": config,
+    }
+    writing = state.with_suffix(".writing")
+    torch.save(kept, writing)
+    writing.replace(state)
 
 
 def batch(
@@ -173,7 +214,7 @@ def batch(
 
 @torch.no_grad()
 def validated(learner: Learner, streams: Streams, config: Mapping[str, Any]) -> dict[str, float]:
-    """Mean losses over crops that training never hears."""
+    """Mean losses over crops that are held out."""
     rows = [
         row("held_out", learner(*batch(streams, config, (1, index))))
         for index in range(VALIDATION_BATCHES)
@@ -198,9 +239,7 @@ def rate(step: int, training: Mapping[str, Any]) -> float:
 def save(learner: Learner, curve: list[dict[str, float]], out: Path) -> None:
     """Weights in 16 bits, the configuration, and the loss curve."""
     out.mkdir(parents=True, exist_ok=True)
-    whole = {name: tensor.clone() for name, tensor in learner.encoder.state_dict().items()}
-    learner.encoder.half().save_pretrained(out)
-    learner.encoder.float().load_state_dict(whole)
+    copy.deepcopy(learner.encoder).half().save_pretrained(out)
     Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(out)
     with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
         columns = list(dict.fromkeys(name for entry in curve for name in entry))

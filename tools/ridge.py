@@ -10,14 +10,17 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
 
 from serbench.harness.corpora.base import Corpus
+from serbench.harness.metrics import ccc
 
-__all__ = ["Values", "ccc", "held_out", "in_folds", "recall_in_folds"]
+__all__ = ["Values", "held_out", "in_folds", "recall_in_folds"]
 
 Values = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 FOLDS = 10
 INNER_FOLDS = 4
+"""Those that the penalty is chosen in."""
 PENALTIES = np.logspace(0, 5, 11)
+"""On standardised features, summed over utterances."""
 Score = Callable[[Values, Values], npt.NDArray[np.float64]]
 """Of targets (N, D) and predictions (P, N, D): (P, D), or (P, 1) for all dimensions together."""
 
@@ -53,11 +56,6 @@ def recall_in_folds(features: Values, corpus: Corpus) -> float:
     indicators = (emotion[:, None] == np.unique(emotion)).astype(float)
     pooled = _pooled(features, indicators, _speakers(corpus), _recall)
     return float(_recall(indicators, pooled[None])[0, 0])
-
-
-def ccc(truth: Values, values: Values) -> float:
-    """Concordance correlation coefficient (Lin, 1989)."""
-    return float(audmetric.concordance_cc(truth, values))
 
 
 def _labels(corpus: Corpus) -> Values:

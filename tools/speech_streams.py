@@ -12,30 +12,29 @@ import numpy.typing as npt
 import soundfile
 import soxr
 import torch
-from acoustics import HOP, MELS, RATE_HZ, WINDOW, energy_db, log_mel, mfcc, pitch
+from acoustics import HOP, MELS, RATE_HZ, WINDOW, VoiceTracks, energy_db, log_mel, mfcc, voice
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "ENERGY",
-    "LEVELLED",
-    "PITCH",
-    "SPREAD",
-    "TARGETS",
-    "VOICING",
-    "Crops",
-    "Streams",
-    "build",
-]
+__all__ = ["ENERGY", "GROUPS", "TARGETS", "VOICED", "VOICING", "Crops", "Streams", "build", "draw"]
 
-ENERGY, PITCH, VOICING = MELS, MELS + 1, MELS + 2
-SPREAD = MELS + 3
-TARGETS = SPREAD + MELS
-"""Columns of the targets: 40 log-mel bands, energy, log2 of F0, voicing, 40 spreads of bands."""
-LEVELLED = MELS + 1
-"""The first columns, which move with the gain."""
-VOICED = 0.5
+_WIDTHS = {
+    "log-mel": MELS,
+    "energy": 1,
+    "voicing": 1,
+    "spread": MELS,
+    "F0": 1,
+    "formants": 3,
+}
+_ENDS = dict(zip(_WIDTHS, np.cumsum([*_WIDTHS.values()]).tolist(), strict=True))
+GROUPS = {name: slice(end - _WIDTHS[name], end) for name, end in _ENDS.items()}
+"""Columns of the targets: 40 log-mel bands, energy in dB, strength of voicing, spread of each band
+around a frame, log2 of F0 and of three formants."""
+VOICED = ("F0", "formants")
+"""Groups that an unvoiced frame has no values of."""
+TARGETS = sum(_WIDTHS.values())
+ENERGY, VOICING = GROUPS["energy"].start, GROUPS["voicing"].start
 HELD_OUT = 0.03
 NOISES = "data_noise_"
 """Files of the Picovoice benchmark that hold noise and no speech."""
@@ -44,7 +43,7 @@ NOISES = "data_noise_"
 @dataclass(frozen=True)
 class _Job:
     paths: tuple[Path, ...]
-    speed: float
+    speeds: tuple[float, ...]
     spread_frames: int
 
 
@@ -84,26 +83,41 @@ class Crops:
 
 
 def build(
-    root: Path, sources: Sequence[str], speeds: Sequence[float], units: int, spread: int, seed: int
+    root: Path,
+    sources: Sequence[str],
+    speeds: Sequence[float],
+    *,
+    units: int,
+    spread_frames: int,
+    seed: int,
 ) -> Streams:
-    """Read every source under `root` at every speed and cluster its cepstra into units."""
+    """Read every source under `root` at every speed and cluster its cepstra into units.
+
+    Args:
+        root: holds a folder of .opus files for each source
+        units: number of clusters
+        spread_frames: how far to either side of a frame the spread of a band reaches
+
+    Raises:
+        SystemExit: a source has no files.
+    """
     parts = {
-        f"{source} {speed}": _joined(_jobs(root / source, speed, spread))
+        f"{source} {speed}": part
         for source in sources
-        for speed in speeds
+        for speed, part in _joined(_jobs(root / source, speeds, spread_frames)).items()
     }
     rng = np.random.default_rng(seed)
     sample = [_some(part.cepstra, 200_000 // len(parts), rng) for part in parts.values()]
     clusters = MiniBatchKMeans(units, random_state=seed, n_init=3, batch_size=10_000)
     clusters.fit(np.concatenate(sample).astype(np.float32))
     several = np.concatenate([_some(p.targets, 20_000, rng) for p in parts.values()])
-    everything = several.astype(np.float32)
+    mean, deviation = _moments(several.astype(np.float32))
     return Streams(
         samples={name: part.samples for name, part in parts.items()},
         units={name: _assigned(part.cepstra, clusters) for name, part in parts.items()},
         targets={name: part.targets for name, part in parts.items()},
-        mean=everything.mean(axis=0),
-        deviation=everything.std(axis=0),
+        mean=mean,
+        deviation=deviation,
         hours=sum(len(parts[f"{s} {speeds[0]}"].samples) * speeds[0] for s in sources)
         / RATE_HZ
         / 3600,
@@ -123,7 +137,8 @@ def draw(
 ) -> Crops:
     """Crops from sources by their shares, at a random speed, place and gain.
 
-    With `held_out` from the last 3 % of each stream, which training never hears.
+    With `held_out` from the last 3 % of each stream. Training hears the first second of them at
+    another speed, and clusters and moments are those of all: enough to see whether it overfits.
     """
     picked = rng.choice(list(shares), batch_size, p=np.array([*shares.values()]))
     span = (frames - 1) * HOP + WINDOW
@@ -140,23 +155,36 @@ def draw(
         waves[row] *= 10 ** (gain / 20) / 32768
         units[row] = streams.units[name][start : start + frames]
         targets[row] = streams.targets[name][start : start + frames]
-        targets[row, :, :MELS] += gain * np.log(10) / 10
+        targets[row, :, GROUPS["log-mel"]] += gain * np.log(10) / 10
         targets[row, :, ENERGY] += gain
-    voiced = targets[..., VOICING] > VOICED
+    voiced = targets[..., VOICING] > 0
     targets = (targets - streams.mean) / streams.deviation
     return Crops(*map(torch.from_numpy, (waves.clip(-1, 1), units, targets, voiced)))
 
 
-def _jobs(folder: Path, speed: float, spread: int) -> list[_Job]:
+def _jobs(folder: Path, speeds: Sequence[float], spread_frames: int) -> list[_Job]:
     paths = [p for p in sorted(folder.glob("*.opus")) if not p.name.startswith(NOISES)]
     if not paths:
         raise SystemExit(f"there is no speech in {folder}")
-    return [_Job(tuple(paths[i : i + 100]), speed, spread) for i in range(0, len(paths), 100)]
+    groups = [tuple(paths[i : i + 100]) for i in range(0, len(paths), 100)]
+    return [_Job(group, tuple(speeds), spread_frames) for group in groups]
 
 
-def _joined(jobs: Sequence[_Job]) -> _Part:
+def _joined(jobs: Sequence[_Job]) -> dict[float, _Part]:
     with ProcessPoolExecutor() as pool:
-        parts = list(pool.map(_read, jobs))
+        return _by_speed([*pool.map(_read, jobs)])
+
+
+def _read(job: _Job) -> dict[float, _Part]:
+    torch.set_num_threads(1)
+    return _by_speed([_measured(path, job) for path in job.paths])
+
+
+def _by_speed(pieces: Sequence[Mapping[float, _Part]]) -> dict[float, _Part]:
+    return {speed: _whole([piece[speed] for piece in pieces]) for speed in pieces[0]}
+
+
+def _whole(parts: Sequence[_Part]) -> _Part:
     return _Part(
         np.concatenate([p.samples for p in parts]),
         np.concatenate([p.cepstra for p in parts]),
@@ -164,31 +192,29 @@ def _joined(jobs: Sequence[_Job]) -> _Part:
     )
 
 
-def _read(job: _Job) -> _Part:
-    torch.set_num_threads(1)
-    files = [_measured(path, job) for path in job.paths]
-    return _Part(
-        np.concatenate([f.samples for f in files]),
-        np.concatenate([f.cepstra for f in files]),
-        np.concatenate([f.targets for f in files]),
-    )
+def _measured(path: Path, job: _Job) -> dict[float, _Part]:
+    """One file at every speed; its voice is measured once, for it moves with the speed."""
+    sound, rate_hz = soundfile.read(path, dtype="float32")
+    heard = voice(soxr.resample(sound, rate_hz, RATE_HZ))
+    return {
+        speed: _sped(soxr.resample(sound, rate_hz * speed, RATE_HZ), heard, speed, job)
+        for speed in job.speeds
+    }
 
 
-def _measured(path: Path, job: _Job) -> _Part:
-    wave, rate_hz = soundfile.read(path, dtype="float32")
-    wave = soxr.resample(wave, rate_hz * job.speed, RATE_HZ)
+def _sped(wave: npt.NDArray[np.float32], heard: VoiceTracks, speed: float, job: _Job) -> _Part:
     wave = wave[: len(wave) // HOP * HOP]
     # A frame's window reaches 80 samples beyond its hop.
     padded = functional.pad(torch.from_numpy(wave), (0, WINDOW - HOP))[None]
     bands = log_mel(padded)
-    f0_hz, voicing = pitch(padded)
+    strength, octaves = _at_frames(heard, speed, bands.shape[1])
     targets = torch.cat(
         [
             bands,
             energy_db(padded)[..., None],
-            f0_hz.log2()[..., None],
-            voicing[..., None],
+            strength,
             _spread(bands, job.spread_frames),
+            octaves,
         ],
         dim=-1,
     )[0]
@@ -198,6 +224,26 @@ def _measured(path: Path, job: _Job) -> _Part:
         (wave * 32767).clip(-32768, 32767).astype(np.int16),
         cepstra.numpy().astype(np.float16),
         targets.numpy().astype(np.float16),
+    )
+
+
+def _at_frames(heard: VoiceTracks, speed: float, frames: int) -> tuple[Tensor, Tensor]:
+    """Strength of voicing (1, T, 1), and log2 of F0 and the formants (1, T, 4), which go straight
+    across what is unvoiced."""
+    times = (np.arange(frames) * HOP + WINDOW / 2) / RATE_HZ * speed
+    columns = np.column_stack([heard.f0_hz, heard.formants_hz])
+    voiced = (heard.strength > 0) & np.isfinite(columns).all(1)
+    if not voiced.any():
+        return torch.zeros(1, frames, 1), torch.zeros(1, frames, 4)
+    octaves = [
+        np.interp(times, heard.times[voiced], np.log2(column[voiced] * speed))
+        for column in columns.T
+    ]
+    nearest = np.rint(np.interp(times, heard.times, np.arange(len(heard.times)))).astype(int)
+    strength = np.where(voiced, heard.strength, 0)[nearest]
+    return (
+        torch.from_numpy(strength).float()[None, :, None],
+        torch.from_numpy(np.stack(octaves, -1)).float()[None],
     )
 
 
@@ -218,6 +264,18 @@ def _some(
     rows: npt.NDArray[np.float16], count: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float16]:
     return rows[rng.integers(len(rows), size=count)]
+
+
+def _moments(
+    targets: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Mean and deviation of each column over the frames that have it."""
+    mean, deviation = targets.mean(0), targets.std(0)
+    voiced = targets[targets[:, VOICING] > 0]
+    for name in VOICED:
+        mean[GROUPS[name]] = voiced[:, GROUPS[name]].mean(0)
+        deviation[GROUPS[name]] = voiced[:, GROUPS[name]].std(0)
+    return mean, deviation
 
 
 def _assigned(cepstra: npt.NDArray[np.float16], clusters: MiniBatchKMeans) -> npt.NDArray[np.int16]:

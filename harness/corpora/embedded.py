@@ -6,7 +6,6 @@ the annotators are simulated, the distribution that their ratings are drawn from
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -44,9 +43,9 @@ class Annotators:
     """`careful`, `contrary` (valence the other way round) or `careless` (hardly listens)."""
 
     @classmethod
-    def read(cls, path: Path = FOLDER / "annotators.csv") -> Annotators:
+    def read(cls) -> Annotators:
         """The true parameters of those who rated the corpus."""
-        table = pd.read_csv(path)
+        table = pd.read_csv(FOLDER / "annotators.csv")
         parameters = {
             what: table[[f"{what}_{name}" for name in DIMENSIONS]].to_numpy(dtype=np.float64)
             for what in ("bias", "scale", "noise")
@@ -81,12 +80,9 @@ def annotator_mass(percepts: Array, annotators: Annotators) -> Array:
     return np.diff(below, axis=-1)
 
 
-def rating_mass(percepts: Array, annotators: Annotators, weights: Array | None = None) -> Array:
-    """Probability of each point of the scale, (N, 3, 7), for one drawn from the annotators.
-
-    All are as likely to be drawn unless `weights` (A,) says otherwise.
-    """
-    mass: Array = np.average(annotator_mass(percepts, annotators), axis=0, weights=weights)
+def rating_mass(percepts: Array, annotators: Annotators) -> Array:
+    """Probability of each point of the scale, (N, 3, 7), for an annotator drawn from all."""
+    mass: Array = annotator_mass(percepts, annotators).mean(axis=0)
     return mass
 
 
@@ -95,6 +91,9 @@ def truth(corpus: Corpus) -> Array:
 
     It is that of an annotator drawn from all with equal chance; those who rated are few, and some
     rated much more than others.
+
+    Raises:
+        KeyError: an utterance is none of the bundled corpus.
     """
     table = pd.read_csv(FOLDER / "percepts.csv").set_index("file_name")
     percepts = table.loc[corpus.utterances["id"], list(DIMENSIONS)].to_numpy(dtype=np.float64)
@@ -102,7 +101,8 @@ def truth(corpus: Corpus) -> Array:
 
 
 def _normal_cdf(values: Array) -> Array:
-    # numpy has no error function, and scipy is not among the requirements.
-    erf = np.vectorize(math.erf, otypes=[np.float64])
-    cdf: Array = 0.5 * (1 + erf(values / math.sqrt(2)))
+    # torch has it, as numpy has not; it loads when it is wanted.
+    import torch
+
+    cdf: Array = torch.special.ndtr(torch.from_numpy(values)).numpy()
     return cdf

@@ -7,8 +7,12 @@ import math
 import acoustics
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoModel
+
+from serbench.harness.backbone import BUNDLE
 
 SECOND = torch.arange(16_000) / 16_000
 
@@ -24,33 +28,43 @@ def noise() -> Tensor:
 
 
 def test_frames_are_the_encoders() -> None:
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
-
-    encoder = Wav2Vec2Model(
-        Wav2Vec2Config(
-            conv_dim=(8,) * 7, hidden_size=48, num_hidden_layers=1, intermediate_size=8,
-            num_attention_heads=1, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=1,
-        )
-    )  # fmt: skip
+    encoder = AutoModel.from_config(
+        AutoConfig.from_pretrained(BUNDLE / "tiny"), dtype=torch.float32
+    )
     encoder.eval()
     for samples in (400, 4000, 16_000):
         wave = noise()[:, :samples]
         frames = encoder(wave).last_hidden_state.shape[1]
         assert acoustics.log_mel(wave).shape == (1, frames, acoustics.MELS)
         assert acoustics.energy_db(wave).shape == (1, frames)
-        assert acoustics.pitch(wave)[0].shape == (1, frames)
 
 
 @pytest.mark.parametrize("f0_hz", [80.0, 120.0, 200.0, 320.0, 440.0])
 def test_pitch_of_a_harmonic_sound(f0_hz: float) -> None:
-    found, voicing = acoustics.pitch(harmonic(f0_hz))
-    inner = slice(1, -1)
-    assert found[0, inner].numpy() == pytest.approx(f0_hz, rel=0.03)
-    assert voicing[0, inner].min() > 0.8
+    heard = acoustics.voice(harmonic(f0_hz)[0].numpy())
+    assert heard.f0_hz == pytest.approx(f0_hz, rel=0.01)
+    assert heard.strength.min() > 0.9
+    assert np.diff(heard.times) == pytest.approx(0.02)
 
 
 def test_noise_is_not_voiced() -> None:
-    assert acoustics.pitch(noise())[1].median() < 0.5
+    heard = acoustics.voice(noise()[0].numpy())
+    assert (heard.f0_hz == 0).mean() > 0.8
+    assert (heard.strength[heard.f0_hz == 0] == 0).all()
+
+
+def test_formants_are_the_resonances() -> None:
+    """Pulses that fall by 6 dB an octave, through the five resonances of a tube."""
+    wanted_hz = (500.0, 1500.0, 2500.0)
+    wave = np.zeros(16_000)
+    wave[::133] = 1.0
+    wave = scipy.signal.lfilter([1], [1, -0.98], wave)
+    for hz in (*wanted_hz, 3500.0, 4500.0):
+        radius = math.exp(-math.pi * 80 / 16_000)
+        poles = [1, -2 * radius * math.cos(2 * math.pi * hz / 16_000), radius**2]
+        wave = scipy.signal.lfilter([1], poles, wave)
+    heard = acoustics.voice((0.1 * wave / np.abs(wave).max()).astype(np.float32))
+    assert np.nanmedian(heard.formants_hz, axis=0) == pytest.approx(wanted_hz, rel=0.05)
 
 
 def test_level_moves_with_the_gain() -> None:

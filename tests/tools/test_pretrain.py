@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +20,28 @@ from transformers import AutoFeatureExtractor, Wav2Vec2Model
 
 from serbench.harness.corpora import generated
 
-CONFIG = {
-    "seed": 5,
-    "encoder": {
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "conv_bias": True,
-        "conv_dim": [8] * 7,
-        "hidden_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "num_conv_pos_embeddings": 4,
-        "num_conv_pos_embedding_groups": 3,
-    },
-    "data": {
-        "speeds": [0.9, 1.0],
-        "gain_db": 6.0,
-        "crop_frames": 40,
-        "batch_size": 4,
-        "shares": {"one": 0.75, "two": 0.25},
-    },
-    "targets": {
-        "units": 5,
-        "spread_frames": 4,
-        "unmasked_weight": 0.5,
-        "auxiliary_weight": 1.0,
-    },
-    "masking": {"span_frames": 10, "start_probability": 0.07},
-    "training": {
-        "steps": 6,
-        "learning_rate": 1e-3,
-        "warmup": 0.2,
-        "weight_decay": 0.01,
-        "clip_norm": 2.0,
-    },
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CONFIG = tomllib.loads((Path(pretrain.__file__).parent / "tiny.toml").read_text("utf-8"))
+CONFIG["encoder"] |= {
+    "conv_dim": [8] * 5,
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "intermediate_size": 32,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 3,
 }
+CONFIG["data"] |= {
+    "speeds": [0.9, 1.0],
+    "crop_frames": 40,
+    "batch_size": 4,
+    "shares": {"one": 0.75, "two": 0.25},
+}
+CONFIG["targets"] |= {"units": 5, "spread_frames": 4}
+CONFIG["training"] |= {"steps": 6}
 Config = dict[str, Any]
 
 
@@ -76,7 +63,9 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def streams(speech: Path) -> speech_streams.Streams:
-    return speech_streams.build(speech, ["one", "two"], [0.9, 1.0], 5, 4, 5)
+    return speech_streams.build(
+        speech, ["one", "two"], [0.9, 1.0], units=5, spread_frames=4, seed=5
+    )
 
 
 def test_streams_line_up(streams: speech_streams.Streams) -> None:
@@ -105,7 +94,46 @@ def test_targets_of_a_crop_are_those_of_its_sound(streams: speech_streams.Stream
     assert (whole[..., : acoustics.MELS] - bands)[loud].abs().median() < 0.1
 
 
-def test_training_never_hears_what_is_held_out(streams: speech_streams.Streams) -> None:
+def test_pitch_and_formants_follow_the_speed() -> None:
+    """A glide of an octave a second, unvoiced in its middle, read at 1.25 times the speed."""
+    times = np.arange(0, 1, 0.02)
+    f0_hz = np.where(abs(times - 0.5) < 0.1, 0, 100 * 2**times)
+    heard = acoustics.VoiceTracks(
+        times=times,
+        f0_hz=f0_hz,
+        strength=np.where(f0_hz > 0, 0.9, 0),
+        formants_hz=np.tile([500.0, 1500.0, 2500.0], (len(times), 1)),
+    )
+    strength, octaves = speech_streams._at_frames(heard, 1.25, 38)
+    seconds = np.arange(38) * 0.02 + 0.0125
+    assert octaves[0, :, 0].numpy() == pytest.approx(np.log2(125) + 1.25 * seconds, abs=0.03)
+    assert 2 ** octaves[0, :, 1:].numpy() == pytest.approx(
+        np.tile([625.0, 1875.0, 3125.0], (38, 1)), rel=1e-3
+    )
+    assert strength[0, :, 0].numpy() == pytest.approx(
+        np.where(abs(1.25 * seconds - 0.5) < 0.1, 0, 0.9), abs=0.01
+    )
+
+
+def test_groups_of_targets_weigh_alike_and_unvoiced_frames_have_no_pitch() -> None:
+    frames, width = (2, 5), speech_streams.TARGETS
+    crops = speech_streams.Crops(
+        waves=torch.zeros(2, 400),
+        units=torch.zeros(frames, dtype=torch.long),
+        targets=torch.zeros(*frames, width),
+        voiced=torch.tensor([[True] * 3 + [False] * 2] * 2),
+    )
+    for columns in speech_streams.GROUPS.values():
+        predicted = torch.zeros(*frames, width)
+        predicted[..., columns] = 1.0
+        found = pretrain.regression(predicted, crops)
+        assert found.item() == pytest.approx(1 / len(speech_streams.GROUPS))
+    predicted = torch.zeros(*frames, width)
+    predicted[:, 3:, speech_streams.GROUPS["F0"]] = 1.0
+    assert pretrain.regression(predicted, crops) == 0
+
+
+def test_training_ends_where_what_is_held_out_begins(streams: speech_streams.Streams) -> None:
     marked = copy.deepcopy(streams)
     for samples in marked.samples.values():
         samples[:] = np.linspace(0, 30_000, len(samples))
@@ -159,7 +187,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
 
     def trained(name: str, config: Config = CONFIG) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
-        learner = pretrain.Learner(config).eval()
+        learner = pretrain.Learner(config)
         pretrain.train(learner, streams, config, tmp_path / f"{name}.pt", tmp_path / name)
         return learner.state_dict()
 
@@ -181,11 +209,22 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     assert curves[0] == curves[1]
 
 
+def test_a_training_of_another_configuration_does_not_go_on(
+    streams: speech_streams.Streams, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.pt"
+    pretrain.train(pretrain.Learner(CONFIG), streams, CONFIG, state, tmp_path / "out")
+    other = copy.deepcopy(CONFIG)
+    other["training"]["learning_rate"] = 1.0
+    with pytest.raises(SystemExit, match="another configuration"):
+        pretrain.train(pretrain.Learner(other), streams, other, state, tmp_path / "out")
+
+
 def test_what_is_written_loads_in_the_library(
     streams: speech_streams.Streams, tmp_path: Path
 ) -> None:
     torch.manual_seed(2)
-    learner = pretrain.Learner(CONFIG).eval()
+    learner = pretrain.Learner(CONFIG)
     before = copy.deepcopy(learner.encoder.state_dict())
     pretrain.train(learner, streams, CONFIG, tmp_path / "state.pt", tmp_path / "out")
     after = learner.encoder.state_dict()
