@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from command import asked
 from scipy.stats import kendalltau
 
 from serbench.harness.metrics import METRICS
@@ -46,9 +45,7 @@ def main() -> None:
 
 def ranked(database: str) -> Rows:
     """The rows of `serbench rank --json`, by label."""
-    command = [sys.executable, "-m", "serbench.harness.cli", "rank", "--json", "--db", database]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    rows = json.loads(done.stdout)
+    (rows,) = asked("rank", "--db", database)
     if len({row["label"] for row in rows}) != len(rows):
         sys.exit(f"{database} holds one configuration on several machines, corpora or settings")
     return {row["label"]: row for row in rows}

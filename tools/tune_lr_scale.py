@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections import defaultdict
 
 import numpy as np
+from command import asked, called
 
 from serbench.harness import strategy
 from serbench.harness.plan import Suite
-
-SERBENCH = (sys.executable, "-m", "serbench.harness.cli")
 
 
 def main() -> None:
@@ -29,7 +26,7 @@ def main() -> None:
     arguments.add_argument("--suite", default="quick")
     arguments.add_argument("--scales", default="5,15")
     arguments.add_argument("--seeds", default="100")
-    arguments.add_argument("--db", required=True)
+    arguments.add_argument("--db", required=True, help="of this grid alone")
     given = arguments.parse_args()
     strategy.discover()
     registered = {entry.name for entry in strategy.entries()}
@@ -37,7 +34,7 @@ def main() -> None:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for scale in given.scales.split(","):
         words = ["--suite", given.suite, "--seeds", given.seeds, "--set", f"lr_scale={scale}"]
-        subprocess.run([*SERBENCH, "run", *plain, *words, "--db", given.db], check=True)
+        called("run", *plain, *words, "--db", given.db)
     for label, scale, value in validated(given.db):
         found[label][f"{float(scale):g}"].append(value)
     columns = [f"{float(scale):g}" for scale in given.scales.split(",")]
@@ -50,27 +47,33 @@ def main() -> None:
 
 
 def validated(database: str) -> list[tuple[str, float, float]]:
-    """Label, factor and best validation CCC of each run that ended well."""
-    ranked = json.loads(_told("rank", "--json", "--db", database))
-    rows = []
-    for row in ranked:
-        for number in row["run_ids"]:
-            run = json.loads(_told("show", str(number), "--json", "--db", database))
-            scores = [s for s in run["scores"] if s["split"] == "validation"]
-            epochs = {s["epoch"] for s in scores}
-            best = max(np.mean([s["value"] for s in scores if s["epoch"] == e]) for e in epochs)
-            rows.append((row["label"], row["training"]["lr_scale"], float(best)))
-    return rows
+    """Label, factor and best validation CCC of each run that ended well.
+
+    Raises:
+        SystemExit: the runs differ in more than strategy, factor and seed.
+    """
+    (rows,) = asked("rank", "--db", database)
+    if len({json.dumps({**row["training"], "lr_scale": None}) for row in rows}) > 1:
+        raise SystemExit(
+            f"{database} holds runs of other settings: give a file for this grid alone"
+        )
+    return [
+        (row["label"], row["training"]["lr_scale"], _best(database, number))
+        for row in rows
+        for number in row["run_ids"]
+    ]
+
+
+def _best(database: str, number: int) -> float:
+    """Highest mean over dimensions of an epoch's CCC."""
+    (run,) = asked("show", str(number), "--db", database)
+    return max(float(np.mean([*epoch["validation"].values()])) for epoch in run["epochs"])
 
 
 def line(title: str, values: list[float]) -> str:
     """A row of the table, its best value in bold."""
     cells = [f"**{v:.3f}**" if v == max(values) else f"{v:.3f}" for v in values]
     return "| " + " | ".join([title, *cells]) + " |"
-
-
-def _told(*words: str) -> str:
-    return subprocess.run([*SERBENCH, *words], check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":
