@@ -1,24 +1,32 @@
-"""How sure a CCC is: a bootstrap over speakers, from each speaker's sums."""
+"""How sure a CCC is: a bootstrap over speakers, from each speaker's sums, and over seeds."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DRAWS", "FEWEST_SPEAKERS", "bootstrap_ccc", "interval", "speaker_draws"]
+__all__ = [
+    "DRAWS",
+    "FEWEST_SPEAKERS",
+    "bootstrap_ccc",
+    "interval",
+    "seed_draws",
+    "speaker_draws",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 DRAWS = 1_000
-SEED = 0
+SPEAKERS, SEEDS = 0, 1
+"""Seeds of the two generators: draws of speakers and of seeds are independent."""
 LEVEL = 0.95
 FEWEST_SPEAKERS = 5
 """With two speakers there are three different draws, and their "95 %" is all of them: of two equal
 systems about half would be told apart. Five give 126 draws."""
 
 
-def speaker_draws(speakers: int, *, draws: int = DRAWS, seed: int = SEED) -> Floats:
+def speaker_draws(speakers: int, *, draws: int = DRAWS) -> Floats:
     """How often each speaker is in each draw of as many speakers with replacement.
 
     The same arguments give the same draws, so that rows over the same speakers are paired.
@@ -26,9 +34,24 @@ def speaker_draws(speakers: int, *, draws: int = DRAWS, seed: int = SEED) -> Flo
     Returns:
         array with shape (draws, speakers), each row adding up to `speakers`
     """
-    generator = np.random.default_rng(seed)
-    share = np.full(speakers, 1 / speakers)
-    return generator.multinomial(speakers, share, size=draws).astype(np.float64)
+    return _draws(speakers, draws, SPEAKERS)
+
+
+def seed_draws(seeds: int, *, draws: int = DRAWS) -> Floats:
+    """How often each seed is in each draw of as many seeds with replacement.
+
+    With `speaker_draws` a bootstrap of both factors at once (Owen, 2007, Ann. Appl. Stat. 1): a
+    difference between rows that one seed in three turns round is not told apart.
+
+    Returns:
+        array with shape (draws, seeds), each row adding up to `seeds`
+    """
+    return _draws(seeds, draws, SEEDS)
+
+
+def _draws(count: int, draws: int, seed: int) -> Floats:
+    share = np.full(count, 1 / count)
+    return np.random.default_rng(seed).multinomial(count, share, size=draws).astype(np.float64)
 
 
 def bootstrap_ccc(predicted: Floats, labels: Floats, speaker: Ints, counts: Floats) -> Floats:

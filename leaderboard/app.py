@@ -111,8 +111,8 @@ def show_table(rows: Sequence[Row]) -> None:
     st.dataframe(frame, hide_index=True, column_config=columns, placeholder="–", key="ranking")
     st.caption(
         "Rows that share a rank cannot be told apart: the 95 % interval of their difference, from "
-        "a bootstrap over speakers, includes zero. ● marks rows that no other beats in CCC, time "
-        "and memory together."
+        "a bootstrap over speakers and seeds, includes zero. ● marks rows that no other beats in "
+        "CCC, time and memory together."
     )
 
 

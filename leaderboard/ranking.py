@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
+from serbench.harness.bootstrap import (
+    FEWEST_SPEAKERS,
+    bootstrap_ccc,
+    interval,
+    seed_draws,
+    speaker_draws,
+)
 from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["COMPARABLE", "REFERENCE", "Row", "chosen_runs", "rank"]
@@ -52,9 +58,10 @@ class Row:
     """One configuration of the leaderboard; None for what was not measured.
 
     Rows with the same `group` compare with each other, and `rank` and `pareto` are within it.
-    CCC and its 95 % interval are means over seeds, times and throughput are medians, memory is
-    the highest peak. `runs` counts the seeds that ended well, `failed` the runs that did not and
-    that no later run of the same seed replaced; `failure` is the last such run's word.
+    CCC is the mean over seeds, its 95 % interval is over speakers and seeds, times and throughput
+    are medians, memory is the highest peak. `runs` counts the seeds that ended well, `failed` the
+    runs that did not and that no later run of the same seed replaced; `failure` is the last such
+    run's word.
     """
 
     group: str
@@ -377,9 +384,9 @@ class _Group:
 def _paired_draws(
     members: Sequence[_Configuration], parts: Mapping[Any, pd.DataFrame]
 ) -> list[dict[str, Floats]]:
-    """CCC of each draw of speakers, (D,), for each member and dimension; the mean over its seeds.
+    """CCC of each draw of speakers and seeds, (D,), for each member and dimension.
 
-    Empty with fewer than 2 speakers: there is nothing to draw from.
+    Empty with fewer than `FEWEST_SPEAKERS`: there is too little to draw from.
     """
     ids = {run["id"] for member in members for run in member.seeds}
     speakers = sorted(
@@ -390,7 +397,7 @@ def _paired_draws(
     counts = speaker_draws(len(speakers))
     column = {name: i for i, name in enumerate(speakers)}
 
-    def draws(run: Run, dimension: str) -> Floats:
+    def of_run(run: Run, dimension: str) -> Floats:
         part = parts[run["id"], dimension].dropna(subset="label")
         return bootstrap_ccc(
             part["predicted"].to_numpy(dtype=np.float64),
@@ -399,9 +406,13 @@ def _paired_draws(
             counts,
         )
 
+    def of_row(seeds: Sequence[Run], dimension: str) -> Floats:
+        each = np.stack([of_run(run, dimension) for run in seeds], axis=1)
+        return np.asarray((each * seed_draws(len(seeds))).sum(axis=1) / len(seeds))
+
     return [
         {
-            dimension: np.mean([draws(run, dimension) for run in member.seeds], axis=0)
+            dimension: of_row(member.seeds, dimension)
             for dimension in DIMENSIONS
             if member.seeds and all((run["id"], dimension) in parts for run in member.seeds)
         }

@@ -4,7 +4,7 @@ import audmetric
 import numpy as np
 import pytest
 
-from serbench.harness.bootstrap import bootstrap_ccc, interval, speaker_draws
+from serbench.harness.bootstrap import bootstrap_ccc, interval, seed_draws, speaker_draws
 
 
 def sample(offset: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,6 +52,15 @@ def test_draws_are_fixed_and_whole() -> None:
     assert speaker_draws(7).shape == (1000, 7)
     # A speaker is left out of a draw with probability (6/7)^7 = 0.34.
     assert (speaker_draws(7) == 0).mean() == pytest.approx(0.34, abs=0.03)
+
+
+def test_seeds_are_drawn_apart_from_speakers() -> None:
+    assert (seed_draws(3) == seed_draws(3)).all()
+    assert (seed_draws(3).sum(axis=1) == 3).all()
+    together = np.corrcoef(seed_draws(3)[:, 0], speaker_draws(3)[:, 0])[0, 1]
+    assert abs(together) < 0.1
+    # All three draws fall on one seed with probability 1/27, more than an end of the interval.
+    assert (seed_draws(3)[:, 0] == 3).mean() > 0.025
 
 
 def test_undefined_draws_are_left_out_of_the_interval() -> None:

@@ -82,6 +82,18 @@ def test_ties_share_a_rank_and_clear_differences_do_not(filled: Any) -> None:
     assert [row.label for row in ranked(filled)][-1] == "greedy"
 
 
+@pytest.mark.parametrize(("third", "ranks"), [(0.9, (1, 2)), (0.2, (1, 1))])
+def test_a_difference_that_a_seed_turns_round_is_none(
+    recorder: Any, third: float, ranks: tuple[int, int]
+) -> None:
+    for seed, noise in enumerate((0.9, 0.9, third)):
+        recorder("full", seed=seed, noise=0.4)
+        recorder("lora", seed=seed, noise=noise)
+    rows = by_label(recorder)
+    assert (rows["full"].rank, rows["lora"].rank) == ranks
+    assert (rows["full"].ccc_valence or 0) > (rows["lora"].ccc_valence or 0)
+
+
 def test_one_speaker_gives_no_interval_and_no_difference(
     recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
