@@ -251,14 +251,19 @@ class Backbone:
 
         count = len(self.layers) + 1
         self.layer_weights = torch.nn.Parameter(torch.ones(count) / count)
-        if getattr(self.model.config, "do_stable_layer_norm", False):
+        if self.model.config.do_stable_layer_norm:
             self.mixture_scale = self._state_size()
 
     def _state_size(self) -> float:
-        """Root mean square of the layers' mean state for a second of quiet noise."""
+        """Root mean square of the layers' mean state for a second of noise, in eval mode.
+
+        The noise is as loud as what the encoder hears: of unit variance if it is standardised, else
+        of -26 dB against full scale, a usual level of recorded speech.
+        """
         import torch
 
-        noise = 0.05 * torch.randn(1, SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(1, SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
+        noise *= 1.0 if self.normalize else 10 ** (-26 / 20)
         self.model.eval()
         with torch.no_grad():
             states = self.model(noise.to(self.model.device), output_hidden_states=True)

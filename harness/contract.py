@@ -21,12 +21,13 @@ import pytest
 import torch
 
 from serbench.harness import heads, strategy
+from serbench.harness.audio import Audio
 from serbench.harness.backbone import Backbone, from_config
 from serbench.harness.cache import StateCache
 from serbench.harness.guard import Guard
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Training
-from serbench.harness.prefix import STATE_DTYPES, Audio
+from serbench.harness.prefix import STATE_DTYPES
 from serbench.harness.results import Phase
 from serbench.harness.strategy import Entry, Precision, Variant
 from serbench.harness.trainer import Data, Trainer

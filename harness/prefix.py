@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from serbench.harness.backbone import SAMPLE_RATE_HZ
+from serbench.harness.audio import Audio
 from serbench.harness.cache import StateCache
 from serbench.harness.stages import Stages
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
     from serbench.harness.batches import Indices
     from serbench.harness.strategy import Precision
 
-__all__ = ["STATE_DTYPES", "Audio", "Entering", "Prefix", "Raw", "autocast", "remembering"]
+__all__ = ["STATE_DTYPES", "Entering", "Prefix", "Raw", "autocast"]
 
 STATE_DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -33,57 +30,6 @@ STATE_DTYPES: dict[Precision, torch.dtype] = {
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which a run of this precision computes."""
     return torch.autocast(device.type, STATE_DTYPES[precision], enabled=precision != "fp32")
-
-
-@dataclass(frozen=True)
-class Audio:
-    """A corpus's audio as the encoder wants it.
-
-    `waveform(i)` gives utterance i as (samples[i],) float32; `samples` is (N,), after cutting.
-    """
-
-    waveform: Callable[[int], npt.NDArray[np.float32]]
-    samples: npt.NDArray[np.int64]
-
-    def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
-        """Waveforms (B, S), padded with zeros, and samples (B,)."""
-        samples = self.samples[indices]
-        waveforms = np.zeros((len(indices), int(samples.max())), np.float32)
-        for row, index, count in zip(waveforms, indices, samples, strict=True):
-            row[:count] = self.waveform(int(index))
-        return torch.from_numpy(waveforms), torch.from_numpy(samples)
-
-    def seconds(self, indices: Indices) -> tuple[float, float]:
-        """Seconds of audio in a batch, and seconds with its padding."""
-        samples = self.samples[indices]
-        total, longest = int(samples.sum()), int(samples.max())
-        return total / SAMPLE_RATE_HZ, longest * len(samples) / SAMPLE_RATE_HZ
-
-
-KEPT_AUDIO_BYTES = 256 * 2**20
-"""Over an hour of audio: a small corpus is decoded once a run, a large one in every epoch."""
-
-
-def remembering(
-    read: Callable[[int], npt.NDArray[np.float32]], room: int = KEPT_AUDIO_BYTES
-) -> Callable[[int], npt.NDArray[np.float32]]:
-    """The same audio, kept in memory as far as there is room (in bytes), the first that is read.
-
-    Decoding in every epoch would take from the CPU what a run on the CPU computes with.
-    """
-    kept: dict[int, npt.NDArray[np.float32]] = {}
-
-    def waveform(index: int) -> npt.NDArray[np.float32]:
-        nonlocal room
-        if index in kept:
-            return kept[index]
-        found = read(index)
-        if found.nbytes <= room:
-            room -= found.nbytes
-            kept[index] = found
-        return found
-
-    return waveform
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from serbench.harness.audio import Audio
 from serbench.harness.backbone import Backbone
 from serbench.harness.batches import Indices, batches_by_length, ordered_batches, prefetched
 from serbench.harness.cache import StateCache
@@ -20,7 +21,7 @@ from serbench.harness.heads.base import Head
 from serbench.harness.meter import Gauge, Meter
 from serbench.harness.metrics import ccc
 from serbench.harness.plan import Training
-from serbench.harness.prefix import Audio, Entering, Prefix, autocast
+from serbench.harness.prefix import Entering, Prefix, autocast
 from serbench.harness.results import Phase, PhaseName, Progress
 from serbench.harness.stages import Stages
 from serbench.harness.strategy import Variant

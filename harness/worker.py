@@ -25,6 +25,7 @@ import torch
 from serbench.harness import backbone as backbones
 from serbench.harness import corpora, heads, strategy
 from serbench.harness.arithmetic import check_kernels
+from serbench.harness.audio import Audio, kept_in_memory, standardised
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
 from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
 from serbench.harness.cache import StateCache, default_folder
@@ -36,7 +37,7 @@ from serbench.harness.heads.base import Head
 from serbench.harness.heads.consensus import Consensus
 from serbench.harness.meter import Gauge, Meter
 from serbench.harness.plan import Spec, Training
-from serbench.harness.prefix import STATE_DTYPES, Audio, remembering
+from serbench.harness.prefix import STATE_DTYPES
 from serbench.harness.results import (
     Counts,
     Failure,
@@ -129,7 +130,7 @@ def _prepare(
     encoder = backbones.load(
         Located(spec.backbone, spec.init, spec.backbone_folder, spec.backbone_hash)
     )
-    data = _data(corpus, training, encoder.normalize)
+    data = _data(corpus, training, encoder.normalize, again=not spec.variant.cached)
     encoder.model.to(device).eval()
     with _aside(gauge):
         _refuse_wrong_kernels(spec, encoder, device)
@@ -185,7 +186,8 @@ def _refuse_wrong_kernels(spec: Spec, encoder: Backbone, device: torch.device) -
         )
 
 
-def _data(corpus: Corpus, training: Training, normalize: bool) -> Data:
+def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -> Data:
+    """`again`: audio is asked for in every epoch."""
     table = corpus.utterances
     longest = int(training.max_seconds * SAMPLE_RATE_HZ)
     samples = np.minimum(table["samples"].to_numpy(np.int64), longest)
@@ -196,16 +198,10 @@ def _data(corpus: Corpus, training: Training, normalize: bool) -> Data:
 
     def waveform(index: int) -> npt.NDArray[np.float32]:
         cut = corpus.waveform(ids[index])[:longest]
-        return _standard(cut) if normalize else cut
+        return standardised(cut) if normalize else cut
 
-    return Data(Audio(remembering(waveform), samples), labels.astype(np.float32), indices)
-
-
-def _standard(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Zero mean and unit variance, as `Wav2Vec2FeatureExtractor` does it with `do_normalize`."""
-    centred = waveform - waveform.mean()
-    scaled: npt.NDArray[np.float32] = centred / np.sqrt(waveform.var() + np.float32(1e-7))
-    return scaled
+    read = kept_in_memory(waveform) if again else waveform
+    return Data(Audio(read, samples), labels.astype(np.float32), indices)
 
 
 def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,14 +21,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from acoustics import statistics
+from command import asked
 from ridge import Values, held_out, in_folds, recall_in_folds
 from transformers import AutoModel
 
 from serbench.harness import backbone, corpora
+from serbench.harness.audio import standardised
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.request import read_corpus
 
-SERBENCH = (sys.executable, "-m", "serbench.harness.cli")
 FINETUNING_SEEDS = 3
 
 
@@ -99,7 +98,7 @@ def states(encoder: backbone.Backbone, corpus: Corpus) -> Values:
 @torch.no_grad()
 def _pooled(encoder: backbone.Backbone, wave: npt.NDArray[np.float32]) -> Values:
     if encoder.normalize:
-        wave = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
+        wave = standardised(wave)
     hidden = encoder.model(torch.from_numpy(wave)[None], output_hidden_states=True).hidden_states
     pooled = [torch.cat([each[0].mean(0), each[0].std(0)]) for each in hidden]
     found: Values = torch.stack(pooled).double().numpy()
@@ -135,17 +134,13 @@ def run(
     encoder: str, corpus: str, spec: str, seed: int, settings: Sequence[str], database: Path
 ) -> dict[str, float]:
     """Test CCC of one `serbench run`."""
-    where = ["--db", str(database), "--json"]
+    where = ["--db", str(database)]
     what = ["--backbone", encoder, "--corpus", corpus, "--seeds", str(seed), *settings]
-    told = _told("run", spec, *what, *where)
-    events = [json.loads(line) for line in told.splitlines()]
+    events = asked("run", spec, *what, *where)
     (number,) = (event["run"] for event in events if event["event"] == "ended")
-    scores = json.loads(_told("show", str(number), *where))["scores"]
+    (shown,) = asked("show", str(number), *where)
+    scores = shown["scores"]
     return with_mean({s["dimension"]: s["value"] for s in scores if s["split"] == "test"})
-
-
-def _told(*words: str) -> str:
-    return subprocess.run([*SERBENCH, *words], check=True, capture_output=True, text=True).stdout
 
 
 def with_mean(scores: Mapping[str, float]) -> dict[str, float]:

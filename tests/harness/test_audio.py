@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from serbench.harness.prefix import remembering
+from serbench.harness.audio import kept_in_memory
 
 
 def test_audio_is_read_once_as_far_as_there_is_room() -> None:
@@ -15,7 +15,7 @@ def test_audio_is_read_once_as_far_as_there_is_room() -> None:
         read.append(index)
         return np.full(100, index, np.float32)
 
-    kept = remembering(wave, room=2 * 400)
+    kept = kept_in_memory(wave, limit_bytes=2 * 400)
     for _ in range(3):
         for index in (5, 6, 7):
             assert (kept(index) == index).all()
@@ -30,7 +30,7 @@ def test_something_small_still_goes_in_where_something_large_did_not() -> None:
         read.append(index)
         return np.zeros(sizes[index], np.float32)
 
-    kept = remembering(wave, room=400)
+    kept = kept_in_memory(wave, limit_bytes=400)
     for _ in range(2):
         for index in sizes:
             kept(index)
