@@ -41,7 +41,7 @@ class Manner:
     roughness: float
     """Depth of the irregular modulation of the amplitude."""
     breath: float
-    """Amplitude of aspiration noise against the speaker."""
+    """Amplitude of aspiration noise against the voice."""
     tilt_db: float
     """Per octave, around 1 kHz."""
     level_db: float
