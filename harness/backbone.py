@@ -55,7 +55,7 @@ _LARGE = {
 }
 _LAYER_NORMS = {"feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
 BUNDLE = Path(__file__).parent / "bundled"
-BUNDLED = {"tiny": "2.9 M parameters, 6 layers, bundled; learnt from 7 hours of speech"}
+BUNDLED = {"tiny": "3.0 M parameters, 6 layers, bundled; pretrained on 7 hours of speech"}
 """Encoders that come with the package, each a `from_pretrained` folder with its model card."""
 
 GEOMETRIES: dict[str, Geometry] = {

@@ -5,8 +5,9 @@
 Frozen: ridge regression on the mean and deviation over time of every layer's states, in ten
 speaker-disjoint folds. Beside it the same regression on log-mel statistics, level kept, and on the
 states of the same architecture with random weights, drawn anew for every seed. With `--finetune`
-also `serbench run` on the corpus's own splits, three seeds each. Prints Markdown; ± is the
-deviation over seeds.
+also `serbench run` on the corpus's own splits, three seeds each; pretrained and random weights each
+take the one of `--lr-scales` that does best on the validation split with a seed of its own. Prints
+Markdown; ± is the standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from serbench.harness.corpora.base import Corpus
 from serbench.harness.request import read_corpus
 
 FINETUNING_SEEDS = 3
+TUNING_SEED = 100
 
 
 def main() -> None:
@@ -44,15 +47,19 @@ def main() -> None:
     arguments.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="as in serbench run"
     )
+    arguments.add_argument("--lr-scales", default="1", help="as lr_scale of serbench run")
     given = arguments.parse_args()
+    located = backbone.locate(given.encoder)
+    print(f"`{given.encoder}`, weights {located.hash[:12]}")
     for text in given.corpus:
         corpus = corpora.load(read_corpus(text))
-        known = states(backbone.load(backbone.locate(given.encoder)), corpus)
+        known = states(backbone.load(located), corpus)
         plain = np.stack([statistics(wave) for wave in waves(corpus)]).astype(np.float64)
         frozen(given.encoder, corpus, known, plain, given.seeds)
         if given.finetune:
             settings = [word for each in given.set for word in ("--set", each)]
-            finetuned(given.encoder, text, given.spec, settings)
+            scales = [float(each) for each in given.lr_scales.split(",")]
+            finetuned(given.encoder, text, given.spec, settings, scales)
             row("frozen, ridge regression", [held_out(flat(known), corpus)])
             row("log-mel statistics, ridge regression", [held_out(plain, corpus)])
 
@@ -74,19 +81,32 @@ def frozen(name: str, corpus: Corpus, known: Values, plain: Values, seeds: int) 
     row("log-mel statistics", [scores(plain)])
 
 
-def finetuned(name: str, corpus: str, spec: str, settings: Sequence[str]) -> None:
+def finetuned(
+    name: str, corpus: str, spec: str, settings: Sequence[str], scales: Sequence[float]
+) -> None:
     """The corpus's own test split."""
     with tempfile.TemporaryDirectory() as scratch:
-        database = Path(scratch) / "runs.db"
-        learnt, random = [], []
-        for seed in range(FINETUNING_SEEDS):
-            learnt.append(run(name, corpus, spec, seed, settings, database))
+
+        def tried(title: str, encoder: Callable[[int], str]) -> None:
+            def trial(seed: int, scale: float) -> Trial:
+                words = [*settings, "--set", f"lr_scale={scale:g}", "--seeds", str(seed)]
+                where = ["--db", str(Path(scratch) / "runs.db")]
+                return run([spec, "--backbone", encoder(seed), "--corpus", corpus, *words], where)
+
+            chosen = max(scales, key=lambda scale: trial(TUNING_SEED, scale).validation)
+            scores = [trial(seed, chosen).test for seed in range(FINETUNING_SEEDS)]
+            row(f"{title}, `{spec}`, rates × {chosen:g}", scores)
+
+        def drawn(seed: int) -> str:
             folder = Path(scratch) / f"random{seed}"
-            save(random_encoder(name, seed), folder)
-            random.append(run(str(folder), corpus, spec, seed, settings, database))
-    header(f"{corpus.partition('=')[0]}: test split", learnt[0])
-    row(f"`{name}`, `{spec}`", learnt)
-    row(f"random weights, `{spec}`", random)
+            if not folder.is_dir():
+                save(random_encoder(name, seed), folder)
+            return str(folder)
+
+        dimensions = corpora.load(read_corpus(corpus)).dimensions
+        header(f"{corpus.partition('=')[0]}: test split", [*dimensions, "mean CCC"])
+        tried(f"`{name}`", lambda _: name)
+        tried("random weights", drawn)
 
 
 def states(encoder: backbone.Backbone, corpus: Corpus) -> Values:
@@ -130,17 +150,21 @@ def save(encoder: backbone.Backbone, folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text(settings, encoding="utf-8")
 
 
-def run(
-    encoder: str, corpus: str, spec: str, seed: int, settings: Sequence[str], database: Path
-) -> dict[str, float]:
-    """Test CCC of one `serbench run`."""
-    where = ["--db", str(database)]
-    what = ["--backbone", encoder, "--corpus", corpus, "--seeds", str(seed), *settings]
-    events = asked("run", spec, *what, *where)
-    (number,) = (event["run"] for event in events if event["event"] == "ended")
+@dataclass(frozen=True)
+class Trial:
+    """Mean CCC on validation of the best epoch, and CCC of each dimension on test."""
+
+    validation: float
+    test: Mapping[str, float]
+
+
+def run(what: Sequence[str], where: Sequence[str]) -> Trial:
+    """One `serbench run`."""
+    (number,) = (each["run"] for each in asked("run", *what, *where) if each["event"] == "ended")
     (shown,) = asked("show", str(number), *where)
-    scores = shown["scores"]
-    return with_mean({s["dimension"]: s["value"] for s in scores if s["split"] == "test"})
+    test = {s["dimension"]: s["value"] for s in shown["scores"] if s["split"] == "test"}
+    means = [np.mean([*epoch["validation"].values()]) for epoch in shown["epochs"]]
+    return Trial(float(max(means)), with_mean(test))
 
 
 def with_mean(scores: Mapping[str, float]) -> dict[str, float]:
@@ -148,9 +172,9 @@ def with_mean(scores: Mapping[str, float]) -> dict[str, float]:
     return {**scores, "mean CCC": float(np.mean([*scores.values()]))}
 
 
-def header(title: str, scores: Mapping[str, float]) -> None:
+def header(title: str, columns: Collection[str]) -> None:
     """The first lines of a table."""
-    print("\n| " + " | ".join([title, *scores]) + " |\n|" + "---|" * (len(scores) + 1))
+    print("\n| " + " | ".join([title, *columns]) + " |\n|" + "---|" * (len(columns) + 1))
 
 
 def row(title: str, scores: Sequence[Mapping[str, float]]) -> None:
