@@ -216,10 +216,11 @@ def _cache_opener(
     spec: Spec, corpus: Corpus, data: Data, encoder: Backbone
 ) -> Callable[[int, int], StateCache]:
     """Only the splits that are read every epoch are kept."""
+    read = ("train",) if spec.cost_only else ("train", "validation")
 
     def open_cache(depth: int, width: int) -> StateCache:
         stages = Stages(encoder)
-        kept = np.sort(np.concatenate([data.splits["train"], data.splits["validation"]]))
+        kept = np.sort(np.concatenate([data.splits[split] for split in read]))
         frames = np.zeros(len(data.audio.samples), np.int64)
         frames[kept] = stages.frames(torch.from_numpy(data.audio.samples[kept])).numpy()
         audio = hashlib.blake2b(digest_size=12)

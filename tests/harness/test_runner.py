@@ -165,6 +165,15 @@ def test_a_fresh_cache_is_paid_for_and_gone_afterwards(runner: Runner, tmp_path:
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_without_scores_fills_its_cache_whole(runner: Runner, tmp_path: Path) -> None:
+    """It never reads the validation split, so room for that would never be filled."""
+    spec = spec_of("frozen+cache", cache_dir=str(tmp_path), fresh_cache=True, cost_only=True)
+    result = runner.run(spec, lambda _: None)
+    assert [p.phase for p in result.phases].count("cache_fill") == 1
+    assert result.counts is not None
+    assert result.cache_written_bytes == result.counts.cache_bytes
+
+
 def test_a_killed_runs_cache_serves_the_next(runner: Runner, tmp_path: Path) -> None:
     """The first is killed in its second epoch; the second finds all states and fills none."""
     plugin = tmp_path / "ends_midway.py"
