@@ -63,7 +63,7 @@ def one_group(rows: Sequence[Row]) -> list[Row]:
         (("Machine", "machine"), ("Corpus", "corpus"), ("Backbone", "backbone")),
         strict=True,
     ):
-        names = {getattr(row, key): _written(row, key) for row in rows}
+        names = {getattr(row, key): _written(row, key) for row in sorted(rows, key=_interest)}
         chosen = column.selectbox(title, list(names), format_func=names.__getitem__, key=key)
         rows = [row for row in rows if getattr(row, key) == chosen]
     settings = {row.group: tables.setting(row) for row in rows}
@@ -73,6 +73,11 @@ def one_group(rows: Sequence[Row]) -> list[Row]:
         )
         rows = [row for row in rows if row.group == group]
     return list(rows)
+
+
+def _interest(row: Row) -> tuple[bool, int]:
+    """What is shown first: rows with scores, and of those the newest."""
+    return row.cost_only, -max(row.run_ids, default=0)
 
 
 def _written(row: Row, key: str) -> str:

@@ -51,6 +51,17 @@ def test_filled_database(page: Any, filled: Any) -> None:
     assert len(shown.get("arrow_vega_lite_chart") or shown.get("vega_lite_chart")) == 1
 
 
+def test_rows_with_scores_come_before_rows_of_cost_and_new_ones_before_old(
+    page: Any, recorder: Any
+) -> None:
+    recorder("full", corpus_name="old")
+    recorder("full", corpus_name="new")
+    recorder("full", corpus_name="cost", cost_only=True, noise=None)
+    corpora = page(recorder.path).selectbox(key="corpus")
+    assert corpora.options == ["new", "old", "cost"]
+    assert corpora.value == "new"
+
+
 def test_one_comparison_at_a_time(page: Any, recorder: Any) -> None:
     recorder("full", backbone="tiny")
     recorder("full", backbone="large", backbone_hash="weights-2")
