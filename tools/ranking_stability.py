@@ -1,4 +1,4 @@
-"""Whether two repeats of a suite rank alike: Kendall's tau, and the pairs that change places.
+"""Whether two repeats of a suite rank alike: Kendall's tau-b, and the pairs that change places.
 
     serbench run --suite quick --db a.db; serbench run --suite quick --seeds 3,4,5 --db b.db
     python tools/ranking_stability.py a.db b.db
@@ -30,8 +30,9 @@ def main() -> None:
     first, second = map(ranked, arguments.parse_args().databases)
     if {*first} != {*second}:
         sys.exit(f"only one has {', '.join(sorted({*first} ^ {*second}))}")
-    print("| ranked by | Kendall's tau | pairs that change places |\n|---|---|---|")
+    print("| ranked by | Kendall's tau-b | pairs that change places |\n|---|---|---|")
     told = [score(each) for each in (first, second)]
+    print(line("shared ranks", [{n: r["rank"] for n, r in e.items()} for e in (first, second)]))
     print(line("mean CCC of activation and valence", told))
     for key in COSTS:
         print(
