@@ -29,7 +29,7 @@ from serbench.harness.audio import Audio, kept_in_memory, standardised
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
 from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
 from serbench.harness.cache import StateCache, default_folder
-from serbench.harness.corpora.base import SPLITS, Corpus
+from serbench.harness.corpora.base import SPLITS, Corpus, Split
 from serbench.harness.errors import RequestError, SerbenchError, StrategyError
 from serbench.harness.export import export
 from serbench.harness.guard import Guard
@@ -216,7 +216,7 @@ def _cache_opener(
     spec: Spec, corpus: Corpus, data: Data, encoder: Backbone
 ) -> Callable[[int, int], StateCache]:
     """Only the splits that are read every epoch are kept."""
-    read = ("train",) if spec.cost_only else ("train", "validation")
+    read: tuple[Split, ...] = ("train",) if spec.cost_only else ("train", "validation")
 
     def open_cache(depth: int, width: int) -> StateCache:
         stages = Stages(encoder)

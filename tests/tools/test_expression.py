@@ -13,6 +13,8 @@ import scipy.signal
 import voice_effects
 from expression import Manner, manner
 
+from serbench.harness.metrics import DIMENSIONS
+
 PLAIN = Manner(
     rate_wpm=180, gap=1, f0_hz=120, range_st=6, formant=1, slope_st=0, final_st=0, bounce_st=0,
     bounce_phase=0, jitter_st=0, roughness=0, breath=0, tilt_db=0, level_db=-26, floor_db=-90,
@@ -29,7 +31,7 @@ PLAIN = Manner(
 )
 def test_a_dimension_is_heard_in(dimension: str, rises: str, falls: str) -> None:
     speaker = embedded_labels.speakers()[0]
-    column = embedded_labels.DIMENSIONS.index(dimension)
+    column = DIMENSIONS.index(dimension)
     felt = np.eye(3)[column]
     low, high = (manner(speaker, sign * felt, np.random.default_rng(1)) for sign in (-1, 1))
     for name in rises.split():

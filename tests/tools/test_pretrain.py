@@ -249,4 +249,4 @@ def test_what_is_written_loads_in_the_library(
 def test_missing_speech_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     with pytest.raises(SystemExit, match="there is no speech in"):
-        speech_streams.build(tmp_path, ["one"], [1.0], 5, 4, 0)
+        speech_streams.build(tmp_path, ["one"], [1.0], units=5, spread_frames=4, seed=0)
