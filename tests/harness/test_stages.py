@@ -133,7 +133,7 @@ def test_mixed_layers_are_the_librarys_hidden_states(family: str, extra: dict[st
 
 
 def test_a_mixture_of_unnormalised_states_is_of_usual_size() -> None:
-    """The bundled encoder's states are some twenty times larger than what its last norm gives."""
+    """The bundled encoder's states are some fourteen times larger than what its last norm gives."""
     encoder = load(locate("tiny"))
     encoder.mix_layers()
     stages = Stages(encoder)
