@@ -103,6 +103,8 @@ class Spec:
     training: Training
     seed: int
     device: str
+    repeat: int = 0
+    """0, or the number of the repeat by which the noise floor is told; never part of a mean."""
     backbone_folder: str | None = None
     cost_only: bool = False
     suite: str | None = None
@@ -136,6 +138,7 @@ def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> st
         "head": spec.head,
         "training": dataclasses.asdict(spec.training),
         "seed": spec.seed,
+        "repeat": spec.repeat,
         "device": spec.device,
         "cost_only": spec.cost_only,
         "cache": [spec.cache_dtype, spec.fresh_cache] if spec.variant.cached else None,

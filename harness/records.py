@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from serbench.harness.errors import DatabaseError
 from serbench.harness.plan import PROTOCOL, Spec
-from serbench.harness.results import Phase, Predictions, Provenance, Result
+from serbench.harness.results import Footprint, Phase, Predictions, Provenance, Result
 
 __all__ = [
     "HEAD",
@@ -41,9 +41,10 @@ __all__ = [
     "revision",
     "totals",
     "translated",
+    "upgrade",
 ]
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every schema revision, oldest first. Here too, so that opening needs no import of alembic."""
 HEAD = REVISIONS[-1]
 BUSY_TIMEOUT_MS = 30_000
@@ -139,6 +140,10 @@ class RunRow(Base):
     cost_only: Mapped[bool]
     suite: Mapped[str | None]
     seed: Mapped[int]
+    repeat: Mapped[int] = mapped_column(server_default="0")
+    """0, or the number of a repeat with the same seed, by which the noise floor is told."""
+    position: Mapped[int | None]
+    """Place among the runs of one command, from 0: rows are interleaved."""
     training: Mapped[dict[str, Any]]
     protocol: Mapped[int]
     device: Mapped[str]
@@ -158,6 +163,23 @@ class RunRow(Base):
     peak_vram_bytes: Mapped[int | None] = mapped_column(Bytes)
     peak_host_bytes: Mapped[int | None] = mapped_column(Bytes)
     peak_host_anonymous_bytes: Mapped[int | None] = mapped_column(Bytes)
+    peak_reserved_bytes: Mapped[int | None] = mapped_column(Bytes)
+    peak_process_vram_bytes: Mapped[int | None] = mapped_column(Bytes)
+    process_vram_source: Mapped[str | None]
+    data_wait_s: Mapped[float | None]
+    energy_j: Mapped[float | None]
+    start_s: Mapped[float | None]
+    weight_bytes: Mapped[int | None] = mapped_column(Bytes)
+    gradient_bytes: Mapped[int | None] = mapped_column(Bytes)
+    optimizer_bytes: Mapped[int | None] = mapped_column(Bytes)
+    saved_activation_bytes: Mapped[int | None] = mapped_column(Bytes)
+    flops_per_step: Mapped[float | None]
+    probe_utterances: Mapped[int | None]
+    probe_audio_s: Mapped[float | None]
+    matmul_flops_per_s: Mapped[float | None]
+    utilisation: Mapped[float | None]
+    gpu_others: Mapped[int | None]
+    gpu_other_bytes: Mapped[int | None] = mapped_column(Bytes)
     best_epoch: Mapped[int | None]
     model_path: Mapped[str | None]
 
@@ -183,6 +205,12 @@ class PhaseRow(Base):
     peak_reserved_bytes: Mapped[int | None] = mapped_column(Bytes)
     peak_host_bytes: Mapped[int | None] = mapped_column(Bytes)
     peak_host_anonymous_bytes: Mapped[int | None] = mapped_column(Bytes)
+    flops: Mapped[float | None]
+    energy_j: Mapped[float | None]
+    peak_process_vram_bytes: Mapped[int | None] = mapped_column(Bytes)
+    gpu_temperature_c: Mapped[int | None]
+    gpu_clock_hz: Mapped[int | None] = mapped_column(Bytes)
+    gpu_throttled: Mapped[str | None]
 
 
 class ScoreRow(Base):
@@ -231,9 +259,16 @@ class Totals:
     audio_s_per_s: float | None
     """Audio seconds trained on per wall second, over the warm training epochs."""
     peak_vram_bytes: int | None
-    """This and the host's peaks are of the training phases."""
+    """This and the other peaks are of the training phases."""
+    peak_reserved_bytes: int | None
+    peak_process_vram_bytes: int | None
     peak_host_bytes: int | None
     peak_host_anonymous_bytes: int | None
+    data_wait_s: float | None
+    """Median seconds of a warm epoch in which the step had to wait for its batch."""
+    energy_j: float | None
+    """Median joules of the whole GPU in a warm epoch."""
+    achieved_flops_per_s: float | None
 
 
 def totals(phases: Sequence[Phase], *, filled: bool = True) -> Totals:
@@ -247,20 +282,32 @@ def totals(phases: Sequence[Phase], *, filled: bool = True) -> Totals:
     fills = [phase.wall_s for phase in phases if phase.phase == "cache_fill"]
     counted = [phase.wall_s for phase in phases if phase.phase != "save"]
     return Totals(
-        epoch_s=statistics.median(phase.wall_s for phase in warm) if warm else None,
+        epoch_s=_median(phase.wall_s for phase in warm),
         cache_fill_s=sum(fills) if fills and filled else None,
         run_s=sum(counted) if counted else None,
-        audio_s_per_s=_throughput(warm),
+        audio_s_per_s=_rate(warm, "audio_s"),
         peak_vram_bytes=_peak(phase.peak_vram_bytes for phase in train),
+        peak_reserved_bytes=_peak(phase.peak_reserved_bytes for phase in train),
+        peak_process_vram_bytes=_peak(phase.peak_process_vram_bytes for phase in train),
         peak_host_bytes=_peak(phase.peak_host_bytes for phase in train),
         peak_host_anonymous_bytes=_peak(phase.peak_host_anonymous_bytes for phase in train),
+        data_wait_s=_median(phase.data_wait_s for phase in warm),
+        energy_j=_median(phase.energy_j for phase in warm),
+        achieved_flops_per_s=_rate(warm, "flops"),
     )
 
 
-def _throughput(warm: Sequence[Phase]) -> float | None:
-    audio = [phase.audio_s for phase in warm if phase.audio_s is not None]
-    wall = sum(phase.wall_s for phase in warm)
-    return sum(audio) / wall if wall > 0 and len(audio) == len(warm) else None
+def _median(values: Iterator[float | None]) -> float | None:
+    """None unless each phase has a value."""
+    found = list(values)
+    return statistics.median(found) if found and None not in found else None  # type: ignore[type-var]
+
+
+def _rate(warm: Sequence[Phase], key: str) -> float | None:
+    """Sum of a figure over all warm epochs by the sum of their seconds."""
+    amounts = [getattr(phase, key) for phase in warm]
+    wall_s = sum(phase.wall_s for phase in warm)
+    return sum(amounts) / wall_s if wall_s > 0 and None not in amounts else None
 
 
 def _peak(values: Iterator[int | None]) -> int | None:
@@ -314,7 +361,7 @@ def open_database(url_or_path: str) -> sa.Engine:
             event.listen(engine, "begin", _begin_immediate)
         with engine.begin() as connection:
             if revision(connection) != HEAD:
-                _upgrade(connection)
+                upgrade(connection)
             # SQLite gives the write lock of a file that it cannot write to: only writing tells.
             connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
     return engine
@@ -375,7 +422,8 @@ def revision(connection: sa.Connection) -> str | None:
     return str(found)
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def upgrade(connection: sa.Connection, target: str = "head") -> None:
+    """Bring the schema to a revision by the numbered migrations."""
     from alembic import command
     from alembic.config import Config
 
@@ -383,7 +431,7 @@ def _upgrade(connection: sa.Connection) -> None:
     folder = str(Path(__file__).resolve().parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, target)
 
 
 def record(
@@ -396,6 +444,7 @@ def record(
     started_at: datetime,
     synthetic: bool,
     derived: bool,
+    position: int | None = None,
 ) -> int:
     """Write one run with all that belongs to it, whole or not at all; returns its id.
 
@@ -408,11 +457,12 @@ def record(
         run = RunRow(
             **_asked(spec),
             **_outcome(result),
-            **dataclasses.asdict(totals(result.phases, filled=_filled(result))),
+            **_figures(result),
             fingerprint=fingerprint,
             started_at=started_at.astimezone(timezone.utc).isoformat(timespec="seconds"),
             synthetic=synthetic,
             derived=derived,
+            position=position,
             command=provenance.command,
             machine_id=_known(session, MachineRow, provenance.machine),
             environment_id=_known(session, EnvironmentRow, provenance.environment),
@@ -445,6 +495,7 @@ def _asked(spec: Spec) -> dict[str, Any]:
         "cost_only": spec.cost_only,
         "suite": spec.suite,
         "seed": spec.seed,
+        "repeat": spec.repeat,
         "training": dataclasses.asdict(spec.training),
         "protocol": PROTOCOL,
         "device": spec.device,
@@ -459,8 +510,17 @@ def _outcome(result: Result) -> dict[str, Any]:
         "notes": list(result.notes),
         "best_epoch": result.best_epoch,
         "model_path": result.model_path,
+        "start_s": result.start_s,
         **(dataclasses.asdict(result.counts) if result.counts else {}),
     }
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    figures = dataclasses.asdict(totals(result.phases, filled=_filled(result)))
+    achieved = figures.pop("achieved_flops_per_s")
+    footprint = dataclasses.asdict(result.footprint or Footprint())
+    peak = footprint["matmul_flops_per_s"]
+    return {**figures, **footprint, "utilisation": achieved / peak if achieved and peak else None}
 
 
 def _filled(result: Result) -> bool:

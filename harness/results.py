@@ -9,6 +9,7 @@ __all__ = [
     "Counts",
     "Failure",
     "Finished",
+    "Footprint",
     "Message",
     "Note",
     "Phase",
@@ -40,7 +41,10 @@ class Phase:
     """One clocked stretch of a run; what was not measured is None.
 
     `epoch` counts from 0 and is None for phases outside the epochs. `loss` is the mean training
-    loss of the epoch. Host figures are of the run's own process.
+    loss of the epoch. Host figures are of the run's own process. `flops` are the floating-point
+    operations of the matrix products, attentions and convolutions in it. `energy_j` is the whole
+    GPU's; the temperature is the highest, the clock the lowest that was seen, and
+    `gpu_throttled` says why the GPU held it back, if it did.
     """
 
     phase: PhaseName
@@ -57,6 +61,12 @@ class Phase:
     peak_reserved_bytes: int | None = None
     peak_host_bytes: int | None = None
     peak_host_anonymous_bytes: int | None = None
+    flops: float | None = None
+    energy_j: float | None = None
+    peak_process_vram_bytes: int | None = None
+    gpu_temperature_c: int | None = None
+    gpu_clock_hz: int | None = None
+    gpu_throttled: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +114,29 @@ class Counts:
     cache_bytes: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """Bytes and operations of one training step, whatever the device; None for what is not known.
+
+    `probe_utterances` and `probe_audio_s` (padding included) are the batch that
+    `saved_activation_bytes` and `flops_per_step` are for. `matmul_flops_per_s` is what the device
+    reached in a large matrix product at the run's precision. `gpu_others` are other processes that
+    held memory on the GPU when the run began.
+    """
+
+    weight_bytes: int | None = None
+    gradient_bytes: int | None = None
+    optimizer_bytes: int | None = None
+    saved_activation_bytes: int | None = None
+    flops_per_step: float | None = None
+    probe_utterances: int | None = None
+    probe_audio_s: float | None = None
+    matmul_flops_per_s: float | None = None
+    process_vram_source: str | None = None
+    gpu_others: int | None = None
+    gpu_other_bytes: int | None = None
+
+
 @dataclass(frozen=True)
 class Note:
     """Something a reader of the row should know."""
@@ -129,7 +162,7 @@ class Failure:
     traceback: str | None = None
 
 
-Message = Progress | Phase | Score | Predictions | Counts | Note | Finished | Failure
+Message = Progress | Phase | Score | Predictions | Counts | Footprint | Note | Finished | Failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +185,9 @@ class Result:
     scores: list[Score] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
     counts: Counts | None = None
+    footprint: Footprint | None = None
+    start_s: float | None = None
+    """Seconds from asking for the run's process to its first word: what isolation costs."""
     best_epoch: int | None = None
     model_path: str | None = None
     cache_written_bytes: int = 0
@@ -168,6 +204,8 @@ class Result:
                 self.predictions.append(message)
             case Counts():
                 self.counts = message
+            case Footprint():
+                self.footprint = message
             case Note():
                 self.notes.append(message.text)
             case Finished():

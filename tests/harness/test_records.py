@@ -119,14 +119,24 @@ def test_head_is_the_newest_migration() -> None:
 
 def test_rows_outlive_a_migration(tmp_path: Path) -> None:
     """Rows written under the first schema are read, and told apart, under the newest."""
-    engine = records.open_database(str(tmp_path / "runs.db"))
-    write(engine)
-    with engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN cache_dtype"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    (row,) = rows(records.open_database(str(tmp_path / "runs.db")), "runs")
+    newest = records.open_database(str(tmp_path / "newest.db"))
+    write(newest)
+    first = sa.create_engine(f"sqlite:///{tmp_path}/runs.db")
+    with first.begin() as connection:
+        records.upgrade(connection, "0001")
+        tables = sa.MetaData()
+        tables.reflect(connection)
+        for name in ("machines", "environments", "runs", "phases"):
+            table = tables.tables[name]
+            old = [{c.name: row[c.name] for c in table.c} for row in rows(newest, name)]
+            connection.execute(sa.insert(table), old)
+    migrated = records.open_database(str(tmp_path / "runs.db"))
+    (row,) = rows(migrated, "runs")
     assert row["cached"]
     assert row["cache_dtype"] == "auto"
+    assert row["repeat"] == 0
+    assert row["utilisation"] is None
+    assert len(rows(migrated, "phases")) == len(rows(newest, "phases"))
 
 
 def test_a_cache_that_was_filled_in_part_has_no_filling_time() -> None:
@@ -323,9 +333,9 @@ def test_totals_by_hand() -> None:
             Phase(phase="cache_fill", wall_s=7.0),
             train(0, 50.0, cold=True, audio_s=100.0, peak_vram_bytes=5, peak_host_bytes=8),
             Phase(phase="validate", epoch=0, wall_s=2.0, peak_vram_bytes=999),
-            train(1, 10.0, audio_s=100.0, peak_vram_bytes=6, peak_host_anonymous_bytes=3),
-            train(2, 40.0, audio_s=100.0, peak_vram_bytes=4),
-            train(3, 20.0, audio_s=150.0, peak_host_bytes=7),
+            train(1, 10.0, audio_s=100.0, peak_vram_bytes=6, **warm(0.1, 20.0, 300.0)),
+            train(2, 40.0, audio_s=100.0, peak_reserved_bytes=9, **warm(0.4, 80.0, 300.0)),
+            train(3, 20.0, audio_s=150.0, peak_host_bytes=7, **warm(0.2, 30.0, 450.0)),
             Phase(phase="test", wall_s=3.0),
             Phase(phase="save", wall_s=1000.0),
         ]
@@ -336,9 +346,23 @@ def test_totals_by_hand() -> None:
         run_s=133.0,
         audio_s_per_s=5.0,
         peak_vram_bytes=6,
+        peak_reserved_bytes=9,
+        peak_process_vram_bytes=None,
         peak_host_bytes=8,
         peak_host_anonymous_bytes=3,
+        data_wait_s=0.2,
+        energy_j=30.0,
+        achieved_flops_per_s=15.0,
     )
+
+
+def warm(data_wait_s: float, energy_j: float, flops: float) -> dict[str, Any]:
+    return {
+        "data_wait_s": data_wait_s,
+        "energy_j": energy_j,
+        "flops": flops,
+        "peak_host_anonymous_bytes": 3,
+    }
 
 
 def test_totals_of_nothing_and_of_the_cold_epoch_alone() -> None:
