@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from serbench.harness.audio import Audio
 from serbench.harness.cache import StateCache
+from serbench.harness.convolutions import FrozenConvolutions
 from serbench.harness.stages import Stages
 
 if TYPE_CHECKING:
@@ -73,6 +75,17 @@ class Prefix:
         self._device = device
         self._precision: Precision = precision
         self._dtype = STATE_DTYPES[precision] if cache is None else getattr(torch, cache.dtype)
+        self._convolve = self._convolutions()
+
+    def _convolutions(self) -> Callable[[Tensor, Tensor], Tensor]:
+        extractor = self._stages.backbone.convolutions
+        if (
+            self.depth == 0
+            or self._device.type != "cpu"
+            or not FrozenConvolutions.covers(extractor)
+        ):
+            return self._stages.convolve
+        return FrozenConvolutions(extractor, self._working_dtype)
 
     def fetch(self, indices: Indices) -> Raw:
         """Get a batch from the disk; safe in a thread of its own."""
@@ -127,7 +140,7 @@ class Prefix:
     def _compute(self, waveforms: Tensor, samples: Tensor) -> Entering:
         frames = self._stages.frames(samples)
         with torch.no_grad(), autocast(self._device, self._precision):
-            states = self._stages.convolve(waveforms, samples)
+            states = self._convolve(waveforms, samples)
             if self.depth > 1:
                 states = self._stages.run(states, frames, 1, self.depth)
         return Entering(states.to(self._dtype), frames)

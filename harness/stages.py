@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers.masking_utils import create_bidirectional_mask
 
 from serbench.harness.backbone import Backbone
+from serbench.harness.dropout import ATTENTION
 from serbench.harness.guard import bit_sums
 
 __all__ = ["Stages", "frame_mask"]
@@ -195,7 +196,7 @@ class Stages:
             # The library's way asks the device whether anything is masked, which is known here.
             self._attention_mask = (
                 valid[:, None, None, :]
-                if config._attn_implementation == "sdpa"
+                if config._attn_implementation in ("sdpa", ATTENTION)
                 else create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=valid)
             )
         return self._attention_mask

@@ -16,6 +16,7 @@ from serbench.harness.audio import Audio
 from serbench.harness.backbone import Backbone
 from serbench.harness.batches import Indices, batches_by_length, ordered_batches, prefetched
 from serbench.harness.cache import StateCache
+from serbench.harness.dropout import lighten
 from serbench.harness.errors import CacheError, StrategyError
 from serbench.harness.heads.base import Head
 from serbench.harness.meter import Gauge, Meter
@@ -88,6 +89,8 @@ class Trainer:
         self.backbone, self.head, self.data = backbone, head, data
         self.variant, self.training, self.seed = variant, training, seed
         self.device, self.meter = device, meter
+        if device.type == "cpu":
+            lighten(backbone.model, seed)
         self.stages = Stages(backbone)
         self.best_epoch: int | None = None
         self._open_cache, self._progress = open_cache, progress

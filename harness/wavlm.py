@@ -10,7 +10,8 @@ from types import MethodType
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional
+
+from serbench.harness.dropout import attend
 
 __all__ = ["attend_through_projections"]
 
@@ -36,11 +37,13 @@ def _attend(
     bias = position_bias.view(batch, attention.num_heads, frames, frames).to(query.dtype)
     if valid is not None:
         bias = bias.masked_fill(~valid.bool()[:, None, None, :], float("-inf"))
-    context = functional.scaled_dot_product_attention(
+    key, value = heads(attention.k_proj), heads(attention.v_proj)
+    context = attend(
+        attention,
         query,
-        heads(attention.k_proj),
-        heads(attention.v_proj),
-        attn_mask=bias,
-        dropout_p=attention.dropout if attention.training else 0.0,
-    )
-    return attention.out_proj(context.transpose(1, 2).reshape(batch, frames, width)), None
+        key,
+        value,
+        bias,
+        dropout=attention.dropout if attention.training else 0.0,
+    )[0]
+    return attention.out_proj(context.reshape(batch, frames, width)), None
