@@ -8,11 +8,12 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from serbench.harness import nvml
 from serbench.harness.errors import RequestError
 
 __all__ = ["environment", "machine", "resolve_device"]
@@ -24,7 +25,7 @@ def machine() -> Flat:
     """The machine as it is stored: no name, but a hash that tells two machines apart."""
     import psutil
 
-    gpus, driver = _gpus()
+    gpus, driver = nvml.gpus()
     facts: Flat = {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0))
@@ -68,7 +69,7 @@ def resolve_device(wanted: str) -> str:
     """
     if wanted == "cpu":
         return "cpu"
-    count = 0 if "+cpu" in (_version("torch") or "") else len(_gpus()[0])
+    count = 0 if "+cpu" in (_version("torch") or "") else len(nvml.gpus()[0])
     if wanted == "auto":
         return "cuda:0" if count else "cpu"
     name, _, index = wanted.partition(":")
@@ -114,41 +115,6 @@ def _machine_id() -> str:
     with contextlib.suppress(OSError):
         return Path("/etc/machine-id").read_text(encoding="utf-8").strip()
     return ""
-
-
-@contextlib.contextmanager
-def _nvml() -> Iterator[Any]:
-    """NVML, or None where there is no NVIDIA driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield None
-        return
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _gpus() -> tuple[list[tuple[str, int]], str | None]:
-    """Name and bytes of each GPU that may be used, and the driver's version."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible in ("", "-1"):
-        return [], None
-    with _nvml() as nvml:
-        if nvml is None:
-            return [], None
-        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-        chosen = [part.strip() for part in (visible or "").split(",") if part.strip()]
-        if chosen and all(part.isdecimal() and int(part) < len(handles) for part in chosen):
-            handles = [handles[int(part)] for part in chosen]
-        named = [
-            (str(nvml.nvmlDeviceGetName(h)), int(nvml.nvmlDeviceGetMemoryInfo(h).total))
-            for h in handles
-        ]
-        return named, str(nvml.nvmlSystemGetDriverVersion())
 
 
 def _commit() -> tuple[str | None, bool | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serbench.harness import environment
+from serbench.harness import environment, nvml
 from serbench.harness.environment import machine, resolve_device
 from serbench.harness.errors import RequestError
 
@@ -55,7 +55,7 @@ def gpus(count: int) -> tuple[list[tuple[str, int]], str]:
 def test_devices(
     wanted: str, count: int, torch: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "_gpus", lambda: gpus(count))
+    monkeypatch.setattr(nvml, "gpus", lambda: gpus(count))
     monkeypatch.setattr(environment, "_version", lambda name: torch)
     assert resolve_device(wanted) == device
 
@@ -64,7 +64,7 @@ def test_devices(
 def test_a_device_that_is_not_there_is_refused(
     wanted: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "_gpus", lambda: gpus(count))
+    monkeypatch.setattr(nvml, "gpus", lambda: gpus(count))
     monkeypatch.setattr(environment, "_version", lambda name: "2.13.0")
     with pytest.raises(RequestError, match="--device"):
         resolve_device(wanted)
