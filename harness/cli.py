@@ -202,7 +202,9 @@ class _Session:
         provenance, runner, failed = self._provenance(), Runner(), 0
         with console.RunReport(len(left), self.json) as report:
 
-            def write(mark: str, spec: Spec, result: Result, started_at: datetime) -> int:
+            def write(
+                position: int, mark: str, spec: Spec, result: Result, started_at: datetime
+            ) -> int:
                 return record(
                     engine,
                     spec,
@@ -212,10 +214,11 @@ class _Session:
                     started_at=started_at,
                     synthetic=self.planned.corpus.synthetic,
                     derived=self.planned.corpus.derived,
+                    position=position,
                 )
 
             try:
-                for mark, spec in left.items():
+                for position, (mark, spec) in enumerate(left.items()):
 
                     def heard(message: Message, spec: Spec = spec) -> None:
                         report.heard(spec, message)
@@ -226,10 +229,11 @@ class _Session:
                         result = runner.run(spec, heard)
                     except KeyboardInterrupt as interrupt:
                         if interrupt.args:
-                            write(mark, spec, interrupt.args[0], started_at)
+                            write(position, mark, spec, interrupt.args[0], started_at)
                         raise
                     with _undisturbed():
-                        report.ended(spec, result, write(mark, spec, result, started_at))
+                        run_id = write(position, mark, spec, result, started_at)
+                        report.ended(spec, result, run_id)
                     failed += result.status != "ok"
             except KeyboardInterrupt:
                 report.__exit__()
@@ -345,13 +349,22 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print everything that one run said."""
+    from serbench.harness.run_page import print_run
     from serbench.leaderboard import queries
 
     found = queries.run(queries.open_for_reading(db), run_id)
     if as_json:
         console.print_json(found)
     else:
-        console.run_page(found)
+        print_run(found, _row_of(db, found))
+
+
+def _row_of(db: str, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of the ranking that a run is part of; None for one that is replaced, or failed."""
+    strategy.discover()
+    filters = {key: run[key] for key in ("corpus", "backbone", "head")}
+    rows = _ranked(db, machine=run["machine"]["key"], **filters)
+    return next((row for row in rows if run["id"] in row["run_ids"]), None)
 
 
 @app.command()

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
     "RunReport",
     "corpus_page",
+    "count",
+    "number",
     "print_json",
     "ranking_table",
-    "run_page",
     "say",
     "table",
 ]
@@ -178,14 +179,14 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
         memory = row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"]
         failed = f" -{row['failed']}" if row["failed"] else ""
         drawn.add_row(
-            _number(row["rank"], "d") + ("*" if row["pareto"] else " "),
+            number(row["rank"], "d") + ("*" if row["pareto"] else " "),
             Text(_broken(str(row["label"]))),
-            _number(row["ccc_activation"], ".3f"),
-            _number(row["ccc_valence"], ".3f"),
-            _number(row["epoch_s"], ".2f"),
-            _number(row["speedup_vs_full"], ".3g") + ("x" if row["speedup_vs_full"] else ""),
+            number(row["ccc_activation"], ".3f"),
+            number(row["ccc_valence"], ".3f"),
+            number(row["epoch_s"], ".2f"),
+            number(row["speedup_vs_full"], ".3g") + ("x" if row["speedup_vs_full"] else ""),
             size(memory),
-            _count(row["trainable_params"]),
+            count(row["trainable_params"]),
             f"{row['runs']}{failed}",
         )
     Console(highlight=False).print(drawn)
@@ -197,11 +198,13 @@ def _broken(label: str) -> str:
     return f"{head}\n{plus}{axes}" if len(label) > LABEL_WIDTH else label
 
 
-def _number(value: Any, form: str) -> str:
+def number(value: Any, form: str) -> str:
+    """A figure in a format; a dash for what was not measured."""
     return "–" if value is None else format(value, form)
 
 
-def _count(value: int | None) -> str:
+def count(value: int | None) -> str:
+    """A number of parameters for people; a dash for what was not counted."""
     if value is None:
         return "–"
     for unit in ("", "k", "M"):
@@ -209,73 +212,6 @@ def _count(value: int | None) -> str:
             return f"{value:.3g}{unit}"
         value = value / 1000  # type: ignore[assignment]
     return f"{value:.3g}G"
-
-
-def run_page(run: Mapping[str, Any]) -> None:
-    """Print one run: how it ended, where it was made, its phases, its scores."""
-    say(f"run {run['id']}: {run['label']}, seed {run['seed']}: {run['status']}")
-    if run["message"]:
-        say(f"  {run['message']}")
-    machine, software = run["machine"], run["environment"]
-    facts = {
-        "backbone": f"{run['backbone']} ({run['init']} weights, {run['backbone_hash']})",
-        "corpus": _flagged(run),
-        "settings": ", ".join(f"{k}={v}" for k, v in run["config"].items()),
-        "training": ", ".join(f"{k}={v}" for k, v in run["training"].items()),
-        "parameters": f"{_count(run['trainable_params'])} trained in the backbone, "
-        f"{_count(run['head_params'])} in the head, {_count(run['total_params'])} in all",
-        "frozen prefix": f"{run['frozen_depth']} of {run['stages']} stages"
-        + (f", {size(run['cache_bytes'])} cached" if run["cache_bytes"] else ""),
-        "epoch": f"{_number(run['epoch_s'], '.3f')} s warm, "
-        f"{_number(run['audio_s_per_s'], '.1f')} s of audio a second; "
-        f"whole run {_number(run['run_s'], '.1f')} s",
-        "peak memory": f"VRAM {size(run['peak_vram_bytes'])}, host {size(run['peak_host_bytes'])} "
-        f"({size(run['peak_host_anonymous_bytes'])} anonymous)",
-        "machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}; "
-        f"run on {run['device']}",
-        "versions": ", ".join(
-            f"{name} {software[name]}" for name in ("serbench", "python", "torch", "transformers")
-        ),
-        "command": run["command"],
-    }
-    table(("", ""), [(name, str(text)) for name, text in facts.items()])
-    say()
-    columns = ("phase", "epoch", "wall s", "waited s", "audio s", "loss", "host peak")
-    rows = [
-        (
-            p["phase"],
-            ("" if p["epoch"] is None else str(p["epoch"])) + (" cold" if p["cold"] else ""),
-            _number(p["wall_s"], ".3f"),
-            _number(p["data_wait_s"], ".3f"),
-            _number(p["audio_s"], ".1f"),
-            _number(p["loss"], ".4f"),
-            size(p["peak_host_bytes"]),
-        )
-        for p in run["phases"]
-    ]
-    table(columns, rows)
-    final = [s for s in run["scores"] if s["epoch"] is None]
-    if final:
-        say()
-        table(
-            ("corpus", "split", "measure", "dimension", "value", "95 % from", "to"),
-            [
-                (
-                    *(s[key] for key in ("corpus", "split", "metric", "dimension")),
-                    *(_number(s[key], ".4f") for key in ("value", "low", "high")),
-                )
-                for s in final
-            ],
-        )
-    for note in run["notes"] or ():
-        say(f"note: {note}")
-    if run["traceback"]:
-        say(run["traceback"])
-
-
-def _flagged(run: Mapping[str, Any]) -> str:
-    flags = [name for name in ("synthetic", "derived", "cost_only") if run[name]]
-    return str(run["corpus"]) + "".join(f" [{flag.replace('_', ' ')}]" for flag in flags)
 
 
 def corpus_page(summary: Summary) -> None:
@@ -297,11 +233,11 @@ def corpus_page(summary: Summary) -> None:
             (
                 dimension,
                 str(label.labelled),
-                _number(label.minimum, ".2f"),
-                _number(label.mean, ".2f"),
-                _number(label.maximum, ".2f"),
+                number(label.minimum, ".2f"),
+                number(label.mean, ".2f"),
+                number(label.maximum, ".2f"),
                 " ".join(map(str, label.histogram)),
-                _number(label.agreement, ".2f"),
+                number(label.agreement, ".2f"),
             )
             for dimension, label in summary.labels.items()
         ],

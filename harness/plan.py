@@ -35,7 +35,7 @@ __all__ = [
 
 D = TypeVar("D")
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of what a run does and how it is clocked; a new one makes every older row another run."""
 
 

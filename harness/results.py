@@ -19,11 +19,17 @@ __all__ = [
     "Provenance",
     "Result",
     "Score",
+    "Started",
     "Status",
 ]
 
 Status = Literal["ok", "oom", "failed", "interrupted"]
 PhaseName = Literal["setup", "cache_fill", "train", "validate", "test", "save"]
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first word of a run's process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +168,18 @@ class Failure:
     traceback: str | None = None
 
 
-Message = Progress | Phase | Score | Predictions | Counts | Footprint | Note | Finished | Failure
+Message = (
+    Started
+    | Progress
+    | Phase
+    | Score
+    | Predictions
+    | Counts
+    | Footprint
+    | Note
+    | Finished
+    | Failure
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,5 +232,5 @@ class Result:
             case Failure():
                 self.status, self.message = message.status, message.message
                 self.traceback = message.traceback
-            case Progress():
+            case Started() | Progress():
                 pass

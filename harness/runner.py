@@ -9,6 +9,7 @@ import pickle
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from serbench.harness.cache import default_folder
 from serbench.harness.plan import Spec
-from serbench.harness.results import Failure, Message, Result
+from serbench.harness.results import Failure, Message, Result, Started
 
 __all__ = ["PRELOADED", "Runner"]
 
@@ -44,6 +45,7 @@ class Runner:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOADED))
+        self._matmul: dict[tuple[str, str], float | None] = {}
         # The server inherits the mask: while it imports, an interrupt is the parent's business.
         # Starting the resource tracker lifts the mask, so that one comes first.
         resource_tracker.ensure_running()
@@ -75,13 +77,16 @@ class Runner:
     ) -> None:
         oom_kills = _oom_kills()
         incoming, outgoing = self._context.Pipe(duplex=False)
+        kind = (spec.device, spec.variant.precision)
         process = self._context.Process(
-            target=_child, args=(spec.plugins, pickle.dumps(spec), outgoing, log)
+            target=_child,
+            args=(spec.plugins, pickle.dumps(spec), outgoing, log, self._matmul.get(kind)),
         )
+        asked = time.perf_counter()
         process.start()
         outgoing.close()
         try:
-            self._listen(process, incoming, result, on_message)
+            self._listen(process, incoming, result, asked, on_message)
             process.join()
         except KeyboardInterrupt:
             _end(process)
@@ -90,6 +95,8 @@ class Runner:
             raise KeyboardInterrupt(result) from None
         finally:
             incoming.close()
+        if result.footprint is not None:
+            self._matmul[kind] = result.footprint.matmul_flops_per_s
         if result.status == "interrupted":
             result.add(_death(process.exitcode, log, _oom_kills() > oom_kills))
 
@@ -98,6 +105,7 @@ class Runner:
         process: BaseProcess,
         incoming: Connection,
         result: Result,
+        asked: float,
         on_message: Callable[[Message], None],
     ) -> None:
         while True:
@@ -109,14 +117,22 @@ class Runner:
                 message: Message = incoming.recv()
             except (EOFError, ConnectionResetError):
                 return
+            if isinstance(message, Started):
+                result.start_s = time.perf_counter() - asked
             result.add(message)
             on_message(message)
 
 
-def _child(plugins: tuple[str, ...], pickled_spec: bytes, out: Connection, log: str) -> None:
+def _child(
+    plugins: tuple[str, ...],
+    pickled_spec: bytes,
+    out: Connection,
+    log: str,
+    matmul_flops_per_s: float | None,
+) -> None:
     from serbench.harness import worker
 
-    worker.main(plugins, pickled_spec, out, log)
+    worker.main(plugins, pickled_spec, out, log, matmul_flops_per_s)
 
 
 def _end(process: BaseProcess) -> None:

@@ -13,23 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from serbench.harness.audio import Audio
-from serbench.harness.backbone import Backbone
+from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone
 from serbench.harness.batches import Indices, batches_by_length, ordered_batches, prefetched
 from serbench.harness.cache import StateCache
 from serbench.harness.dropout import lighten
 from serbench.harness.errors import CacheError, StrategyError
+from serbench.harness.footprint import Step, bytes_of, observed
 from serbench.harness.heads.base import Head
 from serbench.harness.meter import Gauge, Meter
 from serbench.harness.metrics import ccc
 from serbench.harness.plan import Training
 from serbench.harness.prefix import Entering, Prefix, autocast
-from serbench.harness.results import Phase, PhaseName, Progress
+from serbench.harness.results import Footprint, Phase, PhaseName, Progress
 from serbench.harness.stages import Stages
 from serbench.harness.strategy import Variant
 
 __all__ = ["Data", "Evaluation", "Trainer"]
 
 Split = Literal["train", "validation", "test"]
+PROBED = 2
+"""Utterances, of the median length, in the step that is looked at: the fewest with a concordance.
+Bytes and operations grow with the batch as with its padded seconds."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,9 @@ class Trainer:
         self._best: dict[str, Tensor] = {}
         self._unproven = True
         self._written_bytes = 0
+        self._probe_audio_s = 0.0
+        self._probed: list[Step] = []
+        self._gradient_bytes = 0
         self._prefix = self._enter_depth(self.stages.frozen_depth())
 
     @property
@@ -114,6 +121,21 @@ class Trainer:
     def cache_bytes(self) -> int | None:
         """What the cache in use takes on disk."""
         return self._prefix.cache.bytes if self._prefix.cache else None
+
+    @property
+    def footprint(self) -> Footprint:
+        """Bytes and operations of a step; with several sets of trained parameters, the largest."""
+        assert self._optimizer is not None
+        states = (s for state in self._optimizer.state.values() for s in state.values())
+        return Footprint(
+            weight_bytes=bytes_of(self._weights()),
+            gradient_bytes=self._gradient_bytes,
+            optimizer_bytes=bytes_of(s for s in states if isinstance(s, Tensor)),
+            saved_activation_bytes=max(step.saved_activation_bytes for step in self._probed),
+            flops_per_step=max(step.flops for step in self._probed),
+            probe_utterances=PROBED,
+            probe_audio_s=self._probe_audio_s,
+        )
 
     def fit(self, on_validation: Callable[[int, Evaluation], None] | None) -> None:
         """Train, keep the state of the best validation CCC, and stop when it is long past.
@@ -171,6 +193,38 @@ class Trainer:
             former, self._prefix = self._prefix, self._enter_depth(depth)
             self._written_bytes += former.written_bytes
             former.close()
+        self._probe()
+
+    def _probe(self) -> None:
+        """Look at what a step takes, in one that is neither timed nor learnt from."""
+        lengths = self.data.audio.samples[self.data.splits["train"]]
+        samples = torch.full((PROBED,), int(np.median(lengths)))
+        labels = torch.linspace(-1, 1, PROBED, device=self.device)[:, None]
+        labels = labels.expand(-1, self._labels.shape[1])
+        self._ready_to_train()
+        buffers = {name: value.clone() for name, value in self.backbone.model.named_buffers()}
+
+        def step() -> None:
+            entering = self._prefix.imagined(samples)
+            self._loss(self.head.loss(self._predict(entering), labels)).backward()
+
+        with torch.random.fork_rng():
+            self._probed.append(observed(step, self._weights()))
+        parameters = [p for _, p in self._named()]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        self._gradient_bytes = max(self._gradient_bytes, bytes_of(gradients))
+        self._probe_audio_s = int(samples.sum()) / SAMPLE_RATE_HZ
+        for parameter in parameters:
+            parameter.grad = None
+        for name, buffer in self.backbone.model.named_buffers():
+            buffer.copy_(buffers[name])
+
+    def _weights(self) -> Iterator[Tensor]:
+        yield from (p for p in self.backbone.model.parameters())
+        yield from self.backbone.model.buffers()
+        yield from self.head.parameters()
+        if self.backbone.layer_weights is not None:
+            yield self.backbone.layer_weights
 
     def _enter_depth(self, depth: int) -> Prefix:
         cache = None
@@ -217,8 +271,7 @@ class Trainer:
                 epoch,
             )
         ]
-        self.stages.set_training(self._prefix.depth)
-        self.head.train()
+        self._ready_to_train()
         losses: list[Tensor] = []
         with self._clocked("train", epoch) as gauge:
             for position, entering in enumerate(self._entering(batches, gauge, "train", epoch)):
@@ -229,14 +282,21 @@ class Trainer:
                 last = position == len(batches) - 1
                 self._learn(loss, apply=last or (position + 1) % self.training.accumulate == 0)
             gauge.loss = float(torch.stack(losses).mean())
+            gauge.flops = self._probed[-1].flops / self._probe_audio_s * gauge.padded_audio_s
         if not math.isfinite(gauge.loss):
             raise StrategyError(f"the training loss of epoch {epoch} is {gauge.loss}")
 
+    def _ready_to_train(self) -> None:
+        self.stages.set_training(self._prefix.depth)
+        self.head.train()
+
+    def _loss(self, loss: Tensor) -> Tensor:
+        penalty = self.variant.strategy.penalty(self.backbone)
+        return loss if penalty is None else loss + penalty
+
     def _learn(self, loss: Tensor, apply: bool) -> None:
         assert self._optimizer is not None
-        penalty = self.variant.strategy.penalty(self.backbone)
-        total = loss if penalty is None else loss + penalty
-        self._scaler.scale(total / self.training.accumulate).backward()
+        self._scaler.scale(self._loss(loss) / self.training.accumulate).backward()
         if not apply:
             return
         self._scaler.unscale_(self._optimizer)

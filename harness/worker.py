@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import os
@@ -23,7 +24,7 @@ import pandas as pd
 import torch
 
 from serbench.harness import backbone as backbones
-from serbench.harness import corpora, heads, strategy
+from serbench.harness import corpora, footprint, heads, nvml, strategy
 from serbench.harness.arithmetic import check_kernels
 from serbench.harness.audio import Audio, kept_in_memory, standardised
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
@@ -36,17 +37,20 @@ from serbench.harness.guard import Guard
 from serbench.harness.heads.base import Head
 from serbench.harness.heads.consensus import Consensus
 from serbench.harness.meter import Gauge, Meter
+from serbench.harness.metrics import size
 from serbench.harness.plan import Spec, Training
 from serbench.harness.prefix import STATE_DTYPES
 from serbench.harness.results import (
     Counts,
     Failure,
     Finished,
+    Footprint,
     Message,
     Note,
     Predictions,
     Progress,
     Score,
+    Started,
 )
 from serbench.harness.stages import Stages
 from serbench.harness.trainer import Data, Evaluation, Trainer
@@ -59,7 +63,13 @@ PROGRESS_S = 0.2
 Send = Callable[[Message], None]
 
 
-def main(plugins: tuple[str, ...], pickled_spec: bytes, out: Connection, log: str) -> None:
+def main(
+    plugins: tuple[str, ...],
+    pickled_spec: bytes,
+    out: Connection,
+    log: str,
+    matmul_flops_per_s: float | None,
+) -> None:
     """Run one spec and tell everything through `out`; whatever it prints goes to the file `log`."""
     # The parent decides what an interrupt means, and ends this process itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -68,8 +78,9 @@ def main(plugins: tuple[str, ...], pickled_spec: bytes, out: Connection, log: st
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
+        out.send(Started())
         strategy.discover(plugins)
-        run(pickle.loads(pickled_spec), out.send)
+        run(pickle.loads(pickled_spec), out.send, matmul_flops_per_s)
     except Exception as error:  # the border of a run's process: everything becomes a row
         out.send(_failure(error))
 
@@ -91,23 +102,44 @@ def _failure(error: Exception) -> Failure:
     return Failure("failed", f"{type(error).__name__}: {line}", detail)
 
 
-def run(spec: Spec, send: Send) -> None:
+def run(spec: Spec, send: Send, matmul_flops_per_s: float | None = None) -> None:
     """Carry out one run and tell everything through `send`.
+
+    Args:
+        spec: the run.
+        send: takes each message.
+        matmul_flops_per_s: of this device at this precision, if an earlier run has measured it.
 
     Raises:
         SerbenchError: the request, the data or the strategy is wrong.
     """
-    device = torch.device(spec.device)
-    # fp32 means fp32, whatever the surroundings prefer: TF32 would round the inputs of products.
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    meter = Meter(device, send)
+    # Before CUDA starts: what is on the GPU by then is not this run's.
+    with nvml.opened(spec.device) as gpu:
+        others = None if gpu is None else gpu.others(cuda_started=torch.cuda.is_initialized())
+        if others is not None and others.processes:
+            send(Note(f"{others.processes} other processes hold {size(others.held_bytes)} on it"))
+        device = torch.device(spec.device)
+        # fp32 means fp32, whatever the surroundings prefer: TF32 would round products' inputs.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        peak = matmul_flops_per_s or footprint.matmul_flops_per_s(device, spec.variant.precision)
+        surroundings = Footprint(
+            matmul_flops_per_s=peak,
+            gpu_others=others.processes if others else None,
+            gpu_other_bytes=others.held_bytes if others else None,
+        )
+        send(surroundings)
+        _carry_out(spec, Meter(device, send, gpu), surroundings, send)
+
+
+def _carry_out(spec: Spec, meter: Meter, surroundings: Footprint, send: Send) -> None:
     with meter.phase("setup") as gauge:
         corpus = corpora.load(spec.corpus)
-        learner, guard, head = _prepare(spec, corpus, device, meter, gauge, send)
+        learner, guard, head = _prepare(spec, corpus, meter, gauge, send)
     send(_counts(learner, head))
     try:
         validation = None if spec.cost_only else _tell_validation(corpus, send)
         learner.fit(validation)
+        send(_footprint(learner, meter, surroundings))
         guard.check(learner.learned())
         if not spec.cost_only:
             _tell_test(corpus, learner.test(), send)
@@ -123,10 +155,21 @@ def run(spec: Spec, send: Send) -> None:
     )
 
 
+def _footprint(learner: Trainer, meter: Meter, surroundings: Footprint) -> Footprint:
+    memory = meter.process_memory
+    return dataclasses.replace(
+        learner.footprint,
+        process_vram_source=None if memory is None else memory.source,
+        matmul_flops_per_s=surroundings.matmul_flops_per_s,
+        gpu_others=surroundings.gpu_others,
+        gpu_other_bytes=surroundings.gpu_other_bytes,
+    )
+
+
 def _prepare(
-    spec: Spec, corpus: Corpus, device: torch.device, meter: Meter, gauge: Gauge, send: Send
+    spec: Spec, corpus: Corpus, meter: Meter, gauge: Gauge, send: Send
 ) -> tuple[Trainer, Guard, Head]:
-    variant, training = spec.variant, spec.training
+    variant, training, device = spec.variant, spec.training, meter.device
     encoder = backbones.load(
         Located(spec.backbone, spec.init, spec.backbone_folder, spec.backbone_hash)
     )

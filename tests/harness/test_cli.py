@@ -121,6 +121,17 @@ def test_show_gives_one_run_whole(ran: Path) -> None:
     page = serbench("show", "2", cwd=ran).stdout
     assert "top-layers:layers=3+bf16+cache, seed 0: ok" in page
     assert "cache_fill" in page
+    for shown in (
+        "of a warm epoch",
+        "filled in",
+        "independent of device",
+        "saved activations",
+        "GFLOP for a batch of 2",
+        "the matmul peak here in bf16",
+        "its row's of 1 seed",
+        "number 2 of its command",
+    ):
+        assert shown in page
 
 
 def test_what_is_done_is_not_done_again(ran: Path) -> None:

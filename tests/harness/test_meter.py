@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from serbench.harness.meter import Meter
+from serbench.harness.nvml import State
 from serbench.harness.results import Phase
 
 CPU = torch.device("cpu")
@@ -60,6 +61,51 @@ def test_what_a_cpu_has_not_is_not_measured() -> None:
     assert phase.device_s is None
     assert phase.peak_vram_bytes is None
     assert phase.peak_reserved_bytes is None
+
+
+class FakeGpu:
+    """A GPU that takes 50 J between any two looks, and gets hotter and slower with each."""
+
+    def __init__(self) -> None:
+        self.taken_j, self.looks = 1000.0, 0
+
+    def energy_j(self) -> float:
+        self.taken_j += 50.0
+        return self.taken_j
+
+    def process_bytes(self) -> int:
+        return 7 * MEGABYTE
+
+    def used_bytes(self) -> int:
+        return 9 * MEGABYTE
+
+    def state(self) -> State:
+        self.looks += 1
+        return State(60 + self.looks, 2_000_000_000 - self.looks, ("power cap",))
+
+
+def test_what_nvml_tells_is_of_the_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    phases: list[Phase] = []
+    gpu = FakeGpu()
+    meter = Meter(CPU, phases.append, gpu)  # type: ignore[arg-type]
+    with meter.phase("train"):
+        time.sleep(0.25)
+    (phase,) = phases
+    assert phase.energy_j == 50.0
+    assert phase.peak_process_vram_bytes == 7 * MEGABYTE
+    assert phase.gpu_temperature_c == 60 + gpu.looks, "the highest"
+    assert phase.gpu_clock_hz == 2_000_000_000 - gpu.looks, "the lowest"
+    assert gpu.looks >= 2, "it is asked while the phase goes on"
+    assert phase.gpu_throttled == "power cap"
+    assert meter.process_memory is not None
+    assert meter.process_memory.source == "process"
+
+
+def test_energy_cannot_be_divided_by_what_was_set_aside() -> None:
+    phases: list[Phase] = []
+    with Meter(CPU, phases.append, FakeGpu()).phase("train") as gauge:  # type: ignore[arg-type]
+        gauge.aside_s = 0.01
+    assert phases[0].energy_j is None
 
 
 @pytest.mark.cuda

@@ -17,7 +17,15 @@ from alembic.script import ScriptDirectory
 
 from serbench.harness import plan, records
 from serbench.harness.errors import DatabaseError
-from serbench.harness.results import Counts, Phase, Predictions, Provenance, Result, Score
+from serbench.harness.results import (
+    Counts,
+    Footprint,
+    Phase,
+    Predictions,
+    Provenance,
+    Result,
+    Score,
+)
 from serbench.harness.strategy import Strategy, Variant
 
 MIGRATIONS = Path(records.__file__).resolve().parent / "migrations"
@@ -320,6 +328,17 @@ def test_processes_open_and_write_at_the_same_time(tmp_path: Path) -> None:
     assert len(rows(engine, "runs")) == 60
     assert len(rows(engine, "machines")) == 1
     assert len(rows(engine, "predictions")) == 120
+
+
+def test_utilisation_is_of_warm_epochs_against_the_peak(engine: sa.Engine) -> None:
+    phases = [train(0, 9.0, flops=40.0, cold=True), train(1, 2.0, flops=40.0)]
+    footprint = Footprint(matmul_flops_per_s=80.0, saved_activation_bytes=5, gpu_others=2)
+    write(engine, Result(status="ok", phases=phases, footprint=footprint, start_s=0.25))
+    (row,) = rows(engine, "runs")
+    assert row["utilisation"] == 0.25
+    assert row["saved_activation_bytes"] == 5
+    assert (row["gpu_others"], row["start_s"]) == (2, 0.25)
+    assert row["weight_bytes"] is None, "not measured is not 0"
 
 
 def train(epoch: int, wall_s: float, **changes: Any) -> Phase:

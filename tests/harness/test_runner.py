@@ -77,6 +77,25 @@ def test_a_run_that_goes_well_tells_everything(runner: Runner) -> None:
     train = [p for p in result.phases if p.phase == "train"]
     assert all(p.peak_host_bytes and p.peak_host_bytes > 50_000_000 for p in train)
     assert all(p.peak_vram_bytes is None for p in train), "not measured is not 0"
+    assert all(p.flops and p.padded_audio_s for p in train)
+    assert result.start_s is not None
+    assert result.start_s > 0
+    found = result.footprint
+    assert found is not None
+    assert found.weight_bytes == 4 * result.counts.total_params
+    assert found.gradient_bytes == 4 * result.counts.head_params
+    assert found.matmul_flops_per_s
+    assert found.gpu_others is None
+
+
+def test_the_matmul_peak_is_measured_once_a_device_and_precision() -> None:
+    runner = Runner()
+    peaks = []
+    for label in ("frozen", "frozen", "frozen+bf16"):
+        result = runner.run(spec_of(label), lambda _: None)
+        assert result.footprint is not None
+        peaks.append(result.footprint.matmul_flops_per_s)
+    assert peaks[0] == peaks[1] != peaks[2]
 
 
 def test_predictions_are_on_the_corpus_own_scale(runner: Runner) -> None:

@@ -15,6 +15,7 @@ from serbench.harness import heads, strategy
 from serbench.harness.backbone import Backbone
 from serbench.harness.cache import StateCache
 from serbench.harness.contract import SMALL, encoder, learn, sounds
+from serbench.harness.convolutions import FrozenConvolutions
 from serbench.harness.errors import CacheError, StrategyError
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Training
@@ -25,8 +26,13 @@ from serbench.harness.trainer import Evaluation, Trainer
 CPU = torch.device("cpu")
 
 
-def trainer(variant: str | Variant, phases: list[Phase] | None = None, **training: Any) -> Trainer:
-    """A trainer over ten short sounds, without a cache."""
+def trainer(
+    variant: str | Variant,
+    phases: list[Phase] | None = None,
+    dropout: float | None = None,
+    **training: Any,
+) -> Trainer:
+    """A trainer over ten short sounds, without a cache; `dropout` replaces every probability."""
     strategy.discover()
     chosen = strategy.parse(variant) if isinstance(variant, str) else variant
     settings = Training(**{"epochs": 2, "batch_size": 3, **training})
@@ -34,6 +40,8 @@ def trainer(variant: str | Variant, phases: list[Phase] | None = None, **trainin
     backbone.total_steps = settings.epochs * math.ceil(2 / settings.accumulate)
     torch.manual_seed(0)
     chosen.strategy.adapt(backbone)
+    if dropout is not None:
+        set_dropout(backbone.model, dropout)
 
     def no_cache(depth: int, width: int) -> StateCache:
         raise AssertionError("a live run opens no cache")
@@ -50,6 +58,14 @@ def trainer(variant: str | Variant, phases: list[Phase] | None = None, **trainin
         open_cache=no_cache,
         progress=lambda _: None,
     )
+
+
+def set_dropout(model: Any, p: float) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = p
+        elif isinstance(getattr(module, "dropout", None), float):
+            module.dropout = p
 
 
 def losses(phases: list[Phase]) -> list[float]:
@@ -95,6 +111,85 @@ def test_a_cached_runs_fill_is_a_phase_of_its_own(cached: bool, tmp_path: Path) 
         filled = [p.epoch for p in phases if p.phase == "cache_fill"]
         assert filled == expected, "once for training and once for validation, and never again"
         assert all(math.isfinite(loss) for loss in learnt.losses)
+
+
+@pytest.mark.parametrize("label", ["full", "frozen", "lora", "top-layers:layers=1+bf16"])
+def test_the_footprint_is_that_of_what_learns(label: str) -> None:
+    learner = trainer(label)
+    learner.fit(None)
+    found, head = learner.footprint, sum(p.numel() for p in learner.head.parameters())
+    learning = sum(p.numel() for _, p in learner.backbone.trainable()) + head
+    every = sum(p.numel() for p in learner.backbone.model.parameters()) + head
+    assert found.weight_bytes == 4 * every
+    assert found.gradient_bytes == 4 * learning
+    assert found.optimizer_bytes is not None
+    tensors = len(dict(learner._named()))
+    assert found.optimizer_bytes == 2 * 4 * learning + 4 * tensors, "two moments and a step count"
+    assert found.flops_per_step is not None
+    assert found.flops_per_step > 0
+
+
+def test_operations_grow_with_padded_audio() -> None:
+    phases: list[Phase] = []
+    learner = trainer("full", phases)
+    learner.fit(None)
+    found = learner.footprint
+    assert found.flops_per_step
+    assert found.probe_audio_s
+    for phase in (p for p in phases if p.phase == "train"):
+        assert phase.padded_audio_s
+        expected = found.flops_per_step * phase.padded_audio_s / found.probe_audio_s
+        assert phase.flops == pytest.approx(expected)
+
+
+def test_what_learns_more_computes_and_saves_more() -> None:
+    labels = ("frozen", "top-layers:layers=1", "full")
+    found = []
+    for label in labels:
+        learner = trainer(label, epochs=1)
+        learner.fit(None)
+        found.append(learner.footprint)
+    flops = [f.flops_per_step or 0 for f in found]
+    saved = [f.saved_activation_bytes or 0 for f in found]
+    assert flops == sorted(flops)
+    assert saved == sorted(saved)
+    assert len(set(flops)) == len(set(saved)) == 3
+
+
+def test_looking_at_a_step_leaves_no_trace() -> None:
+    """Neither in gradients, nor in buffers, nor in PyTorch's generator."""
+    learner = trainer("full")
+    before = [b.clone() for b in learner.backbone.model.buffers()]
+    state = torch.get_rng_state()
+    learner._follow_strategy()
+    assert all(p.grad is None for _, p in learner._named())
+    assert torch.equal(state, torch.get_rng_state())
+    for value, buffer in zip(before, learner.backbone.model.buffers(), strict=True):
+        assert torch.equal(value, buffer)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("label", ["full", "top-layers:layers=1", "lora:dropout=0"])
+def test_faster_kernels_keep_the_loss_curve(
+    label: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the library's convolutions, dropout and attention, where dropping is too rare to be.
+
+    A probability of 0 would leave the attention's own path out.
+    """
+
+    def curve() -> list[float]:
+        phases: list[Phase] = []
+        spec = f"{label}+bf16" if precision == "bf16" else label
+        trainer(spec, phases, dropout=1e-9, epochs=8, batch_size=6).fit(None)
+        return losses(phases)
+
+    fast = curve()
+    monkeypatch.setattr("serbench.harness.trainer.lighten", lambda *_: None)
+    monkeypatch.setattr(FrozenConvolutions, "covers", lambda _: False)
+    plain = curve()
+    assert fast != plain, "both took the same path"
+    np.testing.assert_allclose(fast, plain, rtol=1e-4 if precision == "fp32" else 2e-2)
 
 
 class Scripted:
