@@ -86,6 +86,10 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Any other training setting."),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Run each SPEC N times more, to tell the noise floor."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     db: Database = "runs.db",
     cache_dir: CacheDir = None,
@@ -118,6 +122,7 @@ def run(
             corpus=corpus,
             head=head,
             seeds=seeds,
+            repeats=repeats,
             device=device,
             plugins=tuple(plugin or ()),
             cache_dir=cache_dir,
@@ -181,15 +186,29 @@ class _Session:
 
     def _list(self, done: set[str]) -> None:
         rows = [
-            {"label": spec.label, "seed": spec.seed, "done": mark in done, "fingerprint": mark}
+            {
+                "label": spec.label,
+                "seed": spec.seed,
+                "repeat": spec.repeat,
+                "done": mark in done,
+                "fingerprint": mark,
+            }
             for mark, spec in self.prints.items()
         ]
         if self.json:
             console.print_json(rows)
             return
         console.table(
-            ("run", "seed", ""),
-            [(str(r["label"]), str(r["seed"]), "done" if r["done"] else "to run") for r in rows],
+            ("run", "seed", "repeat", ""),
+            [
+                (
+                    str(r["label"]),
+                    str(r["seed"]),
+                    str(r["repeat"] or ""),
+                    "done" if r["done"] else "to run",
+                )
+                for r in rows
+            ],
         )
 
     def _run(self, engine: Any, left: dict[str, Spec]) -> int:

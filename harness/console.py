@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from serbench.harness.metrics import size
+from serbench.harness.metrics import noise_sentence, size
 from serbench.harness.plan import Spec
 from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
@@ -90,10 +90,10 @@ class RunReport:
         self._progress.reset(
             self._one,
             total=spec.training.epochs,
-            description=f"{spec.label} seed {spec.seed}",
+            description=f"{spec.label} {_seed(spec)}",
         )
         if self._json:
-            print_json({"event": "started", "label": spec.label, "seed": spec.seed}, compact=True)
+            print_json({"event": "started", **_named(spec)}, compact=True)
 
     def heard(self, spec: Spec, message: Message) -> None:
         """A run said something."""
@@ -115,8 +115,7 @@ class RunReport:
                 {
                     "event": "ended",
                     "run": run_id,
-                    "label": spec.label,
-                    "seed": spec.seed,
+                    **_named(spec),
                     "status": result.status,
                     "message": result.message,
                     "wall_s": round(wall_s, 3),
@@ -130,11 +129,19 @@ class RunReport:
             if score.epoch is None and score.metric == "ccc"
         )
         outcome = f"{wall_s:.1f} s{'  CCC ' + ccc if ccc else ''}"
-        line = f"{result.status:<11} {spec.label}  seed {spec.seed}  "
+        line = f"{result.status:<11} {spec.label}  {_seed(spec)}  "
         line += outcome if result.status == "ok" else (result.message or "")
         self._progress.console.print(Text(line), soft_wrap=not self._console.is_terminal)
         for note in result.notes:
             self._progress.console.print(Text(f"            {note}"), soft_wrap=True)
+
+
+def _named(spec: Spec) -> dict[str, Any]:
+    return {"label": spec.label, "seed": spec.seed, "repeat": spec.repeat}
+
+
+def _seed(spec: Spec) -> str:
+    return f"seed {spec.seed}" + (f" repeat {spec.repeat}" if spec.repeat else "")
 
 
 def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -146,6 +153,8 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
         say()
         say(_heading(members[0]))
         _ranked(members)
+        if told := noise_sentence(members[0]):
+            say(told)
     if groups:
         say()
         say(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +13,10 @@ from rich.console import Console
 from serbench.harness import console
 from serbench.harness.console import ranking_table
 from serbench.harness.metrics import size
+from serbench.harness.request import Request, plan
+from serbench.harness.results import Result
+
+SPEC = plan(Request(specs=("frozen",))).specs[0]
 
 
 def row(label: str, **changes: Any) -> dict[str, Any]:
@@ -38,6 +44,10 @@ def row(label: str, **changes: Any) -> dict[str, Any]:
         "trainable_params": 21_263_616,
         "runs": 3,
         "failed": 0,
+        "noise_pairs": 0,
+        "noise_epoch_share": None,
+        "noise_run_share": None,
+        "noise_ccc": None,
         **changes,
     }
 
@@ -74,6 +84,29 @@ def test_rows_that_do_not_compare_are_apart_and_flagged(
     assert text.count("wav2vec2-base (pretrained weights) · mine") == 2
     assert text.count("5 epochs of batches of 8") == 2
     assert "[synthetic]  [cost only]" in text
+
+
+def test_the_noise_floor_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    ranking_table([row("full")])
+    assert "twice" not in capsys.readouterr().out
+    noise = {"noise_epoch_share": 0.0312, "noise_run_share": None, "noise_ccc": 0.0}
+    ranking_table([row("full", noise_pairs=3, **noise)])
+    assert (
+        "The same run twice differed by up to 3.1 % in an epoch's time, 0.000 in CCC (3 pairs): "
+        "smaller differences are ties."
+    ) in capsys.readouterr().out
+
+
+def test_a_run_is_told_by_its_seed_and_its_repeat(capsys: pytest.CaptureFixture[str]) -> None:
+    for repeat, said in ((0, "seed 2  0.0 s"), (1, "seed 2 repeat 1  0.0 s")):
+        spec = dataclasses.replace(SPEC, seed=2, repeat=repeat)
+        console.RunReport(1, as_json=False).ended(spec, Result(status="ok"), 1)
+        assert f"ok          frozen  {said}" in capsys.readouterr().out
+        report = console.RunReport(1, as_json=True)
+        report.started(spec)
+        report.ended(spec, Result(status="ok"), 1)
+        events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [event["repeat"] for event in events] == [repeat, repeat]
 
 
 def test_names_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,9 @@ RANK_KEYS = (
     "peak_host_anonymous_bytes",
     "trainable_params",
     "total_params",
+    "noise_epoch_share",
+    "noise_run_share",
+    "noise_ccc",
 )
 
 

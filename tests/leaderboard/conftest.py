@@ -219,7 +219,7 @@ def row() -> Callable[..., Any]:
             precision="fp32", cached=False, head="consensus", backbone="tiny", init="random",
             corpus="made-up", machine="machine-1", machine_name="H100", device="cpu",
             training={"epochs": 3}, cost_only=False, synthetic=False, derived=False, stale=False,
-            source_hash="s", runs=1, failed=0, run_ids=(1,),
+            source_hash="s", runs=1, failed=0, run_ids=(1,), noise_pairs=0,
         )  # fmt: skip
         return Row(**{**facts, **given})
 
