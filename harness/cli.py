@@ -46,6 +46,11 @@ Database = Annotated[str, typer.Option("--db", help="SQLite file or SQLAlchemy U
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE.py", help="Also load this strategy.")
 ]
+Machine = Annotated[str | None, typer.Option(help="Only this machine's rows.")]
+Corpus = Annotated[str | None, typer.Option(help="Only this corpus.")]
+Backbone = Annotated[str | None, typer.Option(help="Only this backbone.")]
+Head = Annotated[str | None, typer.Option(help="Only this head.")]
+Suite = Annotated[str | None, typer.Option(help="Only runs of this suite.")]
 CacheDir = Annotated[
     str | None, typer.Option("--cache-dir", help="Where frame states lie; else the XDG cache.")
 ]
@@ -338,11 +343,11 @@ def _ranked(db: str, **filters: str | None) -> list[dict[str, Any]]:
 @app.command()
 def rank(
     db: Database = "runs.db",
-    machine: Annotated[str | None, typer.Option(help="Only this machine's rows.")] = None,
-    corpus: Annotated[str | None, typer.Option(help="Only this corpus.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None,
-    head: Annotated[str | None, typer.Option(help="Only this head.")] = None,
-    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
+    machine: Machine = None,
+    corpus: Corpus = None,
+    backbone: Backbone = None,
+    head: Head = None,
+    suite: Suite = None,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -355,6 +360,40 @@ def rank(
         console.ranking_table(rows)
     else:
         console.say(f"{db} holds no runs like that; serbench run --all makes some")
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A SPEC, or the number of a run.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    db: Database = "runs.db",
+    machine: Machine = None,
+    corpus: Corpus = None,
+    backbone: Backbone = None,
+    head: Head = None,
+    suite: Suite = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Set two rows, or two runs, beside each other: what can be told of their differences."""
+    from serbench.leaderboard import comparison, queries
+
+    strategy.discover(tuple(plugin or ()))
+    engine = queries.open_for_reading(db)
+    runs = queries.configurations(
+        engine, machine=machine, corpus=corpus, backbone=backbone, head=head, suite=suite
+    )
+    found = [
+        comparison.compare(runs, queries.predictions(engine, (*first, *second)), first, second)
+        for first, second in comparison.chosen(runs, a, b)
+    ]
+    if as_json:
+        console.print_json([dataclasses.asdict(each) for each in found])
+        return
+    for i, each in enumerate(found):
+        if i:
+            console.say()
+        console.comparison_page(each)
 
 
 @app.command()

@@ -12,16 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from serbench.harness.metrics import noise_sentence, size
+from serbench.harness.metrics import METRICS, noise_sentence, size, written
+from serbench.harness.metrics import count as _count
 from serbench.harness.plan import Spec
 from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
 
 if TYPE_CHECKING:
     from serbench.harness.corpora.base import Summary
+    from serbench.leaderboard.comparison import Comparison, Side
 
 __all__ = [
     "RunReport",
+    "comparison_page",
     "corpus_page",
     "print_json",
     "ranking_table",
@@ -210,14 +213,70 @@ def _number(value: Any, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _count(value: int | None) -> str:
-    if value is None:
-        return "–"
-    for unit in ("", "k", "M"):
-        if value < 999.5:  # what would be written as 1e+03
-            return f"{value:.3g}{unit}"
-        value = value / 1000  # type: ignore[assignment]
-    return f"{value:.3g}G"
+def comparison_page(comparison: Comparison) -> None:
+    """Print two rows, or two runs, beside each other."""
+    say(_heading(vars(comparison)))
+    for name, side in (("A", comparison.a), ("B", comparison.b)):
+        say(f"{name}  {side.label}  ({_runs(side)})")
+    if comparison.ccc:
+        say()
+        _beside(
+            ("CCC", "A (95 %)", "B (95 %)", "A - B (95 %)", "better"),
+            [
+                (
+                    each.dimension if each.dimension == "mean" else each.dimension[:SHORT],
+                    _sure(each.a, each.a_low, each.a_high, ".2f"),
+                    _sure(each.b, each.b_low, each.b_high, ".2f"),
+                    _sure(each.difference, each.difference_low, each.difference_high, "+.3f"),
+                    each.better or "neither",
+                )
+                for each in comparison.ccc
+            ],
+        )
+    say()
+    _beside(
+        ("cost", "A", "B", "A / B", ""),
+        [
+            (
+                METRICS[cost.key].label,
+                written(cost.key, cost.a),
+                written(cost.key, cost.b),
+                _number(cost.ratio, ".2f"),
+                "within the noise" if cost.tie else "",
+            )
+            for cost in comparison.costs
+        ],
+    )
+    say()
+    for note in comparison.notes:
+        say(note)
+
+
+SHORT = 3
+"""Letters of a dimension that leave room for two intervals and their difference."""
+
+
+def _runs(side: Side) -> str:
+    several = "s" if len(side.run_ids) > 1 else ""
+    repeat = f", repeat {side.repeat}" if side.repeat else ""
+    return (
+        f"run{several} {', '.join(map(str, side.run_ids))}; "
+        f"seed{several} {', '.join(map(str, side.seeds))}{repeat}"
+    )
+
+
+def _sure(value: float | None, low: float | None, high: float | None, form: str) -> str:
+    told = _number(value, "+.3f" if "+" in form else ".3f")
+    return told if low is None or high is None else f"{told} ({low:{form}}, {high:{form}})"
+
+
+def _beside(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    drawn = Table(box=None, pad_edge=False, show_edge=False)
+    for i, column in enumerate(columns):
+        drawn.add_column(column, justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(drawn)
 
 
 def run_page(run: Mapping[str, Any]) -> None:

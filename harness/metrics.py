@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DIMENSIONS", "METRICS", "Metric", "Unit", "ccc", "noise_sentence", "size"]
+__all__ = [
+    "DIMENSIONS",
+    "METRICS",
+    "Metric",
+    "Unit",
+    "ccc",
+    "count",
+    "noise_sentence",
+    "size",
+    "written",
+]
 
 DIMENSIONS = ("activation", "valence", "dominance")
 
@@ -249,6 +259,24 @@ def size(count: float | None) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def count(number: float | None) -> str:
+    """Parameters for people; a dash for what was not measured."""
+    if number is None:
+        return "–"
+    for unit in ("", "k", "M"):
+        if number < 999.5:  # what would be written as 1e+03
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}G"
+
+
+def written(key: str, value: float | None) -> str:
+    """A cost with its unit for people; a dash for what was not measured."""
+    if METRICS[key].unit == "s":
+        return "–" if value is None else f"{value:.2f} s"
+    return size(value) if METRICS[key].unit == "bytes" else count(value)
 
 
 def noise_sentence(row: Mapping[str, Any]) -> str:
