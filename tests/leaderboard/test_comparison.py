@@ -91,6 +91,15 @@ def test_any_spelling_of_a_configuration_finds_it(both: Any, spelt: str) -> None
     assert (told.a.label, told.b.label) == ("lora:rank=16+bf16", "full")
 
 
+def test_what_tells_configurations_apart_is_matched(recorder: Any) -> None:
+    texts = ("full", "full+cache", "full+bf16", "full:convolutions=true", "lora")
+    for text in texts:
+        recorder.spec(text)
+    for text in texts[:-1]:
+        (told,) = compared(recorder, text, "lora")
+        assert told.a.label == text
+
+
 def test_each_group_that_holds_both_is_compared(both: Any) -> None:
     both.spec("full", machine="machine-2")
     both.spec("lora:rank=16+bf16", machine="machine-2")
@@ -131,6 +140,24 @@ def test_times_within_the_noise_are_ties(recorder: Any) -> None:
     assert {cost.key: cost.tie for cost in far.costs}["epoch_s"] is False
     assert "up to 10.0 % in an epoch's time" in near.notes[-1]
     assert "(1 pair)" in near.notes[-1]
+
+
+def test_each_time_has_a_floor_of_its_own(recorder: Any) -> None:
+    recorder.spec("full+cache", epoch_s=10.0, fill_s=40.0)
+    recorder.spec("full+cache", epoch_s=10.0, fill_s=80.0, repeat=1)
+    recorder.spec("lora", epoch_s=12.0)
+    (told,) = compared(recorder, "full+cache", "lora")
+    assert (told.noise_epoch_share, told.noise_run_share) == (0.0, 151 / 111 - 1)
+    ties = {cost.key: cost.tie for cost in told.costs}
+    assert (ties["epoch_s"], ties["run_s"]) == (False, True)
+
+
+def test_what_differs_as_much_from_itself_is_not_told_apart(both: Any) -> None:
+    both.spec("full", noise=9.0, repeat=1)
+    (told,) = compared(both, "full", "lora:rank=16+bf16")
+    assert told.noise_ccc is not None
+    assert told.noise_ccc > (told.ccc[-1].difference or 0)
+    assert {each.better for each in told.ccc} == {None}
 
 
 def test_costs_that_neither_has_are_left_out_and_nothing_is_divided_by_zero(recorder: Any) -> None:
