@@ -18,8 +18,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 DRAWS = 1_000
-SPEAKERS, SEEDS = 0, 1
-"""Seeds of the two generators: draws of speakers and of seeds are independent."""
+SPEAKERS, SEEDS, OTHER_SEEDS = 0, 1, 2
+"""Seeds of the generators: draws of speakers, of seeds, and of seeds unpaired are independent."""
 LEVEL = 0.95
 FEWEST_SPEAKERS = 5
 """With two speakers there are three different draws, and their "95 %" is all of them: of two equal
@@ -37,16 +37,19 @@ def speaker_draws(speakers: int, *, draws: int = DRAWS) -> Floats:
     return _draws(speakers, draws, SPEAKERS)
 
 
-def seed_draws(seeds: int, *, draws: int = DRAWS) -> Floats:
+def seed_draws(seeds: int, *, draws: int = DRAWS, unpaired: bool = False) -> Floats:
     """How often each seed is in each draw of as many seeds with replacement.
 
     With `speaker_draws` a bootstrap of both factors at once (Owen, 2007, Ann. Appl. Stat. 1): a
     difference between rows that one seed in three turns round is not told apart.
 
+    Args:
+        unpaired: other draws, independent of the usual ones, for rows that share no seeds
+
     Returns:
         array with shape (draws, seeds), each row adding up to `seeds`
     """
-    return _draws(seeds, draws, SEEDS)
+    return _draws(seeds, draws, OTHER_SEEDS if unpaired else SEEDS)
 
 
 def _draws(count: int, draws: int, seed: int) -> Floats:
@@ -72,10 +75,9 @@ def bootstrap_ccc(predicted: Floats, labels: Floats, speaker: Ints, counts: Floa
     # Centred, so that a moment about the draw's mean is no small difference of large numbers.
     shift_x, shift_y = predicted.mean(), labels.mean()
     x, y = predicted - shift_x, labels - shift_y
-    terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
-    sums = np.zeros((counts.shape[1], terms.shape[1]))
-    np.add.at(sums, speaker, terms)
-    n, sx, sy, sxx, syy, sxy = (counts @ sums).T
+    terms = (np.ones_like(x), x, y, x * x, y * y, x * y)
+    sums = [np.bincount(speaker, weights=term, minlength=counts.shape[1]) for term in terms]
+    n, sx, sy, sxx, syy, sxy = (counts @ np.stack(sums, axis=1)).T
     with np.errstate(invalid="ignore", divide="ignore"):
         distance = sx / n + shift_x - sy / n - shift_y
         spread = (sxx - sx**2 / n) + (syy - sy**2 / n) + n * distance**2

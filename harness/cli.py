@@ -46,6 +46,11 @@ Database = Annotated[str, typer.Option("--db", help="SQLite file or SQLAlchemy U
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE.py", help="Also load this strategy.")
 ]
+Machine = Annotated[str | None, typer.Option(help="Only this machine's rows.")]
+Corpus = Annotated[str | None, typer.Option(help="Only this corpus.")]
+Backbone = Annotated[str | None, typer.Option(help="Only this backbone.")]
+Head = Annotated[str | None, typer.Option(help="Only this head.")]
+Suite = Annotated[str | None, typer.Option(help="Only runs of this suite.")]
 CacheDir = Annotated[
     str | None, typer.Option("--cache-dir", help="Where frame states lie; else the XDG cache.")
 ]
@@ -86,6 +91,10 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Any other training setting."),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Run each SPEC N times more, to tell the noise floor."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     db: Database = "runs.db",
     cache_dir: CacheDir = None,
@@ -118,6 +127,7 @@ def run(
             corpus=corpus,
             head=head,
             seeds=seeds,
+            repeats=repeats,
             device=device,
             plugins=tuple(plugin or ()),
             cache_dir=cache_dir,
@@ -181,15 +191,29 @@ class _Session:
 
     def _list(self, done: set[str]) -> None:
         rows = [
-            {"label": spec.label, "seed": spec.seed, "done": mark in done, "fingerprint": mark}
+            {
+                "label": spec.label,
+                "seed": spec.seed,
+                "repeat": spec.repeat,
+                "done": mark in done,
+                "fingerprint": mark,
+            }
             for mark, spec in self.prints.items()
         ]
         if self.json:
             console.print_json(rows)
             return
         console.table(
-            ("run", "seed", ""),
-            [(str(r["label"]), str(r["seed"]), "done" if r["done"] else "to run") for r in rows],
+            ("run", "seed", "repeat", ""),
+            [
+                (
+                    str(r["label"]),
+                    str(r["seed"]),
+                    str(r["repeat"] or ""),
+                    "done" if r["done"] else "to run",
+                )
+                for r in rows
+            ],
         )
 
     def _run(self, engine: Any, left: dict[str, Spec]) -> int:
@@ -323,11 +347,11 @@ def _ranked(db: str, **filters: str | None) -> list[dict[str, Any]]:
 @app.command()
 def rank(
     db: Database = "runs.db",
-    machine: Annotated[str | None, typer.Option(help="Only this machine's rows.")] = None,
-    corpus: Annotated[str | None, typer.Option(help="Only this corpus.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None,
-    head: Annotated[str | None, typer.Option(help="Only this head.")] = None,
-    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
+    machine: Machine = None,
+    corpus: Corpus = None,
+    backbone: Backbone = None,
+    head: Head = None,
+    suite: Suite = None,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -340,6 +364,40 @@ def rank(
         console.ranking_table(rows)
     else:
         console.say(f"{db} holds no runs like that; serbench run --all makes some")
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A SPEC, or the number of a run.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    db: Database = "runs.db",
+    machine: Machine = None,
+    corpus: Corpus = None,
+    backbone: Backbone = None,
+    head: Head = None,
+    suite: Suite = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Set two rows, or two runs, beside each other: what can be told of their differences."""
+    from serbench.leaderboard import comparison, queries
+
+    strategy.discover(tuple(plugin or ()))
+    engine = queries.open_for_reading(db)
+    runs = queries.configurations(
+        engine, machine=machine, corpus=corpus, backbone=backbone, head=head, suite=suite
+    )
+    found = [
+        comparison.compare(runs, queries.predictions(engine, (*first, *second)), first, second)
+        for first, second in comparison.chosen(runs, a, b)
+    ]
+    if as_json:
+        console.print_json([dataclasses.asdict(each) for each in found])
+        return
+    for i, each in enumerate(found):
+        if i:
+            console.say()
+        console.comparison_page(each)
 
 
 @app.command()

@@ -12,18 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from serbench.harness.metrics import size
+from serbench.harness.metrics import METRICS, count, noise_sentence, size, written
 from serbench.harness.plan import Spec
 from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
 
 if TYPE_CHECKING:
     from serbench.harness.corpora.base import Summary
+    from serbench.leaderboard.comparison import Comparison, Side
 
 __all__ = [
     "RunReport",
+    "comparison_page",
     "corpus_page",
-    "count",
     "number",
     "print_json",
     "ranking_table",
@@ -91,10 +92,10 @@ class RunReport:
         self._progress.reset(
             self._one,
             total=spec.training.epochs,
-            description=f"{spec.label} seed {spec.seed}",
+            description=f"{spec.label} {_seed(spec)}",
         )
         if self._json:
-            print_json({"event": "started", "label": spec.label, "seed": spec.seed}, compact=True)
+            print_json({"event": "started", **_named(spec)}, compact=True)
 
     def heard(self, spec: Spec, message: Message) -> None:
         """A run said something."""
@@ -116,8 +117,7 @@ class RunReport:
                 {
                     "event": "ended",
                     "run": run_id,
-                    "label": spec.label,
-                    "seed": spec.seed,
+                    **_named(spec),
                     "status": result.status,
                     "message": result.message,
                     "wall_s": round(wall_s, 3),
@@ -131,11 +131,19 @@ class RunReport:
             if score.epoch is None and score.metric == "ccc"
         )
         outcome = f"{wall_s:.1f} s{'  CCC ' + ccc if ccc else ''}"
-        line = f"{result.status:<11} {spec.label}  seed {spec.seed}  "
+        line = f"{result.status:<11} {spec.label}  {_seed(spec)}  "
         line += outcome if result.status == "ok" else (result.message or "")
         self._progress.console.print(Text(line), soft_wrap=not self._console.is_terminal)
         for note in result.notes:
             self._progress.console.print(Text(f"            {note}"), soft_wrap=True)
+
+
+def _named(spec: Spec) -> dict[str, Any]:
+    return {"label": spec.label, "seed": spec.seed, "repeat": spec.repeat}
+
+
+def _seed(spec: Spec) -> str:
+    return f"seed {spec.seed}" + (f" repeat {spec.repeat}" if spec.repeat else "")
 
 
 def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -147,6 +155,8 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
         say()
         say(_heading(members[0]))
         _ranked(members)
+        if told := noise_sentence(members[0]):
+            say(told)
     if groups:
         say()
         say(
@@ -203,15 +213,70 @@ def number(value: Any, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def count(value: int | None) -> str:
-    """A number of parameters for people; a dash for what was not counted."""
-    if value is None:
-        return "–"
-    for unit in ("", "k", "M"):
-        if value < 999.5:  # what would be written as 1e+03
-            return f"{value:.3g}{unit}"
-        value = value / 1000  # type: ignore[assignment]
-    return f"{value:.3g}G"
+def comparison_page(comparison: Comparison) -> None:
+    """Print two rows, or two runs, beside each other."""
+    say(_heading(vars(comparison)))
+    for name, side in (("A", comparison.a), ("B", comparison.b)):
+        say(f"{name}  {side.label}  ({_runs(side)})")
+    if comparison.ccc:
+        say()
+        _beside(
+            ("CCC", "A (95 %)", "B (95 %)", "A - B (95 %)", "better"),
+            [
+                (
+                    each.dimension if each.dimension == "mean" else each.dimension[:SHORT],
+                    _sure(each.a, each.a_low, each.a_high, ".2f"),
+                    _sure(each.b, each.b_low, each.b_high, ".2f"),
+                    _sure(each.difference, each.difference_low, each.difference_high, "+.3f"),
+                    each.better or "neither",
+                )
+                for each in comparison.ccc
+            ],
+        )
+    say()
+    _beside(
+        ("cost", "A", "B", "A / B", ""),
+        [
+            (
+                METRICS[cost.key].label,
+                written(cost.key, cost.a),
+                written(cost.key, cost.b),
+                number(cost.ratio, ".2f"),
+                "within the noise" if cost.tie else "",
+            )
+            for cost in comparison.costs
+        ],
+    )
+    say()
+    for note in comparison.notes:
+        say(note)
+
+
+SHORT = 3
+"""Letters of a dimension that leave room for two intervals and their difference."""
+
+
+def _runs(side: Side) -> str:
+    several = "s" if len(side.run_ids) > 1 else ""
+    repeat = f", repeat {side.repeat}" if side.repeat else ""
+    return (
+        f"run{several} {', '.join(map(str, side.run_ids))}; "
+        f"seed{several} {', '.join(map(str, side.seeds))}{repeat}"
+    )
+
+
+def _sure(value: float | None, low: float | None, high: float | None, form: str) -> str:
+    told = number(value, "+.3f" if "+" in form else ".3f")
+    return told if low is None or high is None else f"{told} ({low:{form}}, {high:{form}})"
+
+
+def _beside(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    drawn = Table(box=None, pad_edge=False, show_edge=False)
+    for i, column in enumerate(columns):
+        drawn.add_column(column, justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(drawn)
 
 
 def corpus_page(summary: Summary) -> None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DIMENSIONS", "METRICS", "Metric", "Unit", "ccc", "size"]
+__all__ = [
+    "DIMENSIONS",
+    "METRICS",
+    "Metric",
+    "Unit",
+    "ccc",
+    "count",
+    "noise_sentence",
+    "size",
+    "written",
+]
 
 DIMENSIONS = ("activation", "valence", "dominance")
 
@@ -128,6 +138,36 @@ METRICS: dict[str, Metric] = {
                 "it never is, or if there is no such pair of runs."
             ),
         ),
+        Metric(
+            key="noise_epoch_share",
+            label="Noise of an epoch's time",
+            unit="share",
+            higher_is_better=None,
+            description=(
+                "By which share the time of a warm epoch differed, at most, when a run of the "
+                "comparison was made twice; empty if none was."
+            ),
+        ),
+        Metric(
+            key="noise_run_share",
+            label="Noise of the whole run's time",
+            unit="share",
+            higher_is_better=None,
+            description=(
+                "By which share the time of the whole run differed, at most, when a run of the "
+                "comparison was made twice; empty if none was."
+            ),
+        ),
+        Metric(
+            key="noise_ccc",
+            label="Noise of the CCC",
+            unit="CCC",
+            higher_is_better=None,
+            description=(
+                "By how much the mean CCC of the ranked dimensions differed, at most, when a run "
+                "of the comparison was made twice; empty if none was."
+            ),
+        ),
         _bytes(
             "peak_vram_bytes",
             "GPU memory",
@@ -219,3 +259,36 @@ def size(count: float | None) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def count(number: float | None) -> str:
+    """Parameters for people; a dash for what was not measured."""
+    if number is None:
+        return "–"
+    for unit in ("", "k", "M"):
+        if number < 999.5:  # what would be written as 1e+03
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}G"
+
+
+def written(key: str, value: float | None) -> str:
+    """A cost with its unit for people; a dash for what was not measured."""
+    if METRICS[key].unit == "s":
+        return "–" if value is None else f"{value:.2f} s"
+    return size(value) if METRICS[key].unit == "bytes" else count(value)
+
+
+def noise_sentence(row: Mapping[str, Any]) -> str:
+    """The noise floor of a row's comparison for people; empty if no run was made twice."""
+    times = {"noise_epoch_share": "an epoch's time", "noise_run_share": "the whole run's"}
+    told = [f"{100 * row[k]:.1f} % in {what}" for k, what in times.items() if row[k] is not None]
+    if row["noise_ccc"] is not None:
+        told.append(f"{row['noise_ccc']:.3f} in CCC")
+    if not told:
+        return ""
+    pairs = f"{row['noise_pairs']} pair{'' if row['noise_pairs'] == 1 else 's'}"
+    return (
+        f"The same run twice differed by up to {', '.join(told)} ({pairs}): smaller differences "
+        "are ties."
+    )

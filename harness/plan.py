@@ -149,9 +149,11 @@ def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> st
 
 
 def interleaved(specs: Iterable[Spec]) -> list[Spec]:
-    """All variants of the first seed, then of the next, so that a drifting machine favours none."""
-    given = list(specs)
-    return sorted(given, key=lambda spec: spec.seed)
+    """All variants of the first seed, then of the next, so that a drifting machine favours none.
+
+    Repeats end their seed's round, far from what they repeat, so that drift shows in the noise.
+    """
+    return sorted(specs, key=lambda spec: (spec.seed, spec.repeat))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,8 @@ class Suite:
     name: str
     title: str
     variants: tuple[str, ...]
+    repeated: tuple[str, ...] = ()
+    """Those of the variants that run once more with each seed, to tell the noise floor by."""
     every: bool = False
     """Also every registered strategy in its default configuration."""
     backbone: str | None = None

@@ -38,6 +38,8 @@ class Request:
     corpus: str | None = None
     head: str | None = None
     seeds: str | None = None
+    repeats: int | None = None
+    """How often each variant runs again with each seed; None leaves it to the suite."""
     device: str = "auto"
     plugins: tuple[str, ...] = ()
     cache_dir: str | None = None
@@ -107,7 +109,8 @@ def plan(request: Request) -> Planned:
         for v in dict.fromkeys(variants)
         for seed in _seeds(request.seeds, suite)
     ]
-    return Planned(interleaved(specs), corpus)
+    again = _repeats(request, suite, specs)
+    return Planned(interleaved([*specs, *again]), corpus)
 
 
 def _suite(request: Request) -> Suite:
@@ -125,6 +128,23 @@ def _suite(request: Request) -> Suite:
         "nothing to run: name SPECs, such as NAME+bf16+cache, or give --all, or --suite NAME "
         "(serbench list shows what there is)"
     )
+
+
+def _repeats(request: Request, suite: Suite, specs: Sequence[Spec]) -> list[Spec]:
+    """Runs that are made again for the noise floor; their models are not kept."""
+    if request.repeats is not None and request.repeats < 0:
+        raise RequestError(f"--repeats takes a number from 0 on, not {request.repeats}")
+    named = [strategy.parse(text) for text in suite.repeated]
+    unplanned = [v.label for v in named if v not in {spec.variant for spec in specs}]
+    if unplanned and not request.specs:
+        raise RequestError(f"the suite {suite.name} repeats {unplanned[0]}, but does not run it")
+    times = 1 if request.repeats is None else request.repeats
+    return [
+        dataclasses.replace(spec, repeat=repeat, save_dir=None)
+        for spec in specs
+        if request.repeats is not None or spec.variant in named
+        for repeat in range(1, times + 1)
+    ]
 
 
 def _named(flag: str | None, suites: str | None, suite: Suite, option: str) -> str:

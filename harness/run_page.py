@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from serbench.harness.console import count, number, say, table
-from serbench.harness.metrics import size
+from serbench.harness.console import number, say, table
+from serbench.harness.metrics import count, size
 
 __all__ = ["print_run"]
 

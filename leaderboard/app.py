@@ -11,8 +11,9 @@ import streamlit as st
 
 from serbench.harness import strategy
 from serbench.harness.errors import DatabaseError, SerbenchError
-from serbench.harness.metrics import METRICS
-from serbench.leaderboard import charts, queries, ranking, tables
+from serbench.harness.metrics import METRICS, noise_sentence
+from serbench.leaderboard import charts, comparison, queries, ranking, tables
+from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
 
 COSTS = ("epoch_s", "run_s", "peak_vram_bytes", "peak_host_anonymous_bytes", "trainable_params")
@@ -43,6 +44,19 @@ def ranked(
     runs = queries.configurations(engine)
     predictions = queries.predictions(engine, ranking.chosen_runs(runs))
     return ranking.rank(runs, predictions, current=current)
+
+
+@st.cache_data(show_spinner="Comparing the rows", ttl=60, max_entries=32)
+def compared(
+    url_or_path: str,
+    version: tuple[tuple[int, int], ...],
+    a: tuple[int, ...],
+    b: tuple[int, ...],
+) -> Comparison:
+    """Two rows by the ids of their runs; `version` keys the cache."""
+    engine = queries.open_for_reading(url_or_path)
+    runs = queries.configurations(engine)
+    return comparison.compare(runs, queries.predictions(engine, (*a, *b)), a, b)
 
 
 @st.cache_data(show_spinner=False, ttl=60)
@@ -117,8 +131,30 @@ def show_table(rows: Sequence[Row]) -> None:
     st.caption(
         "Rows that share a rank cannot be told apart: the 95 % interval of their difference, from "
         "a bootstrap over speakers and seeds, includes zero. ● marks rows that no other beats in "
-        "CCC, time and memory together."
+        f"CCC, time and memory together. {noise_sentence(vars(rows[0]))}"
     )
+
+
+def show_comparison(rows: Sequence[Row], path: str) -> None:
+    """Two rows of the reader's choice beside each other."""
+    labels = {row.run_ids: row.label for row in rows if row.runs}
+    if len(labels) < 2:
+        return
+    st.subheader("Compare two rows")
+    left, right = st.columns(2)
+    a = left.selectbox("A", list(labels), format_func=labels.__getitem__, key="a")
+    others = [ids for ids in labels if ids != a]
+    b = right.selectbox("B", others, format_func=labels.__getitem__, key="b")
+    if a is None or b is None:  # a box that was cleared
+        return
+    told = compared(path, version(path), a, b)
+    three = st.column_config.NumberColumn(format="%.3f")
+    if told.ccc:
+        columns = dict.fromkeys(("A", "B", "A - B"), three)
+        st.dataframe(tables.accuracies(told), hide_index=True, column_config=columns, key="ccc")
+    columns = {"A / B": st.column_config.NumberColumn(format="%.2f")}
+    st.dataframe(tables.costs(told), hide_index=True, column_config=columns, key="costs")
+    st.caption(" ".join(told.notes))
 
 
 def show_plot(rows: Sequence[Row]) -> None:
@@ -160,6 +196,7 @@ def main() -> None:
     rows = one_group(rows)
     show_warnings(rows)
     show_table(rows)
+    show_comparison(rows, path)
     show_plot(rows)
 
 

@@ -1,4 +1,4 @@
-"""Rows as people read them: which columns, in which unit, with which marks."""
+"""Rows and comparisons as people read them: which columns, in which unit, with which marks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from serbench.harness.metrics import DIMENSIONS, METRICS
+from serbench.harness.metrics import DIMENSIONS, METRICS, written
+from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
 
-__all__ = ["SCALES", "marks", "scaled_title", "setting", "table"]
+__all__ = ["SCALES", "accuracies", "costs", "marks", "scaled_title", "setting", "table"]
 
 FIGURES = (
     "epoch_s",
@@ -77,7 +78,9 @@ def _line(row: Row) -> dict[str, object]:
     for dimension in DIMENSIONS:
         key = f"ccc_{dimension}"
         line[scaled_title(key)] = getattr(row, key)
-        line[f"{dimension} 95 %"] = _interval(row, key)
+        line[f"{dimension} 95 %"] = _interval(
+            getattr(row, f"{key}_low"), getattr(row, f"{key}_high")
+        )
     for key in FIGURES:
         value = getattr(row, key)
         divisor = SCALES[key][0] if key in SCALES else 1.0
@@ -85,6 +88,42 @@ def _line(row: Row) -> dict[str, object]:
     return {**line, "Seeds": row.runs}
 
 
-def _interval(row: Row, key: str) -> str:
-    low, high = getattr(row, f"{key}_low"), getattr(row, f"{key}_high")
+def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def accuracies(comparison: Comparison) -> pd.DataFrame:
+    """One line a dimension: both CCCs, their difference, and which is better."""
+    frame: pd.DataFrame = pd.DataFrame(
+        [
+            {
+                "CCC": each.dimension,
+                "A": each.a,
+                "A 95 %": _interval(each.a_low, each.a_high),
+                "B": each.b,
+                "B 95 %": _interval(each.b_low, each.b_high),
+                "A - B": each.difference,
+                "A - B 95 %": _interval(each.difference_low, each.difference_high),
+                "Better": each.better or "cannot be told apart",
+            }
+            for each in comparison.ccc
+        ]
+    )
+    return frame
+
+
+def costs(comparison: Comparison) -> pd.DataFrame:
+    """One line a cost: both, their ratio, and whether that is within the noise floor."""
+    frame: pd.DataFrame = pd.DataFrame(
+        [
+            {
+                "Cost": METRICS[cost.key].label,
+                "A": written(cost.key, cost.a),
+                "B": written(cost.key, cost.b),
+                "A / B": cost.ratio,
+                "Noise": "within the noise" if cost.tie else "",
+            }
+            for cost in comparison.costs
+        ]
+    )
+    return frame

@@ -79,3 +79,9 @@ def test_a_prediction_that_is_no_number_makes_all_draws_undefined() -> None:
 def test_interval_is_the_central_95_percent() -> None:
     low, high = interval(np.linspace(0, 1, 1001)) or (None, None)
     assert (low, high) == pytest.approx((0.025, 0.975))
+
+
+def test_unpaired_seeds_are_drawn_by_themselves() -> None:
+    together = np.corrcoef(seed_draws(3)[:, 0], seed_draws(3, unpaired=True)[:, 0])[0, 1]
+    assert abs(together) < 0.1
+    assert (seed_draws(3, unpaired=True).sum(axis=1) == 3).all()

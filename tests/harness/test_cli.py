@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -134,6 +135,60 @@ def test_show_gives_one_run_whole(ran: Path) -> None:
         assert shown in page
 
 
+def test_two_rows_are_compared(ran: Path) -> None:
+    page = serbench("compare", "full", "lora+bf16", cwd=ran, COLUMNS="80").stdout
+    assert "A  full  (run 1; seed 0)" in page
+    assert "B  lora:rank=8+bf16  (run 3; seed 0)" in page
+    assert re.search(r"^act +-?0\.\d{3} \(", page, re.MULTILINE)
+    assert re.search(r"^Epoch +\d+\.\d\d s +\d+\.\d\d s +\d+\.\d\d", page, re.MULTILINE)
+    assert "No run was made twice" in page
+    (told,) = json.loads(serbench("compare", "1", "3", "--json", cwd=ran).stdout)
+    assert (told["a"]["run_ids"], told["b"]["run_ids"]) == ([1], [3])
+    assert {each["dimension"] for each in told["ccc"]} == {
+        "activation",
+        "valence",
+        "dominance",
+        "mean",
+    }
+    assert set(told["ccc"][0]) >= {"a", "a_low", "b_high", "difference", "difference_low", "apart"}
+    times = {cost["key"]: cost for cost in told["costs"]}
+    assert times["epoch_s"]["ratio"] == times["epoch_s"]["a"] / times["epoch_s"]["b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("full", "top-layers:layers=9"), "no finished run of top-layers:layers=9 here"),
+        (("full", "frozen"), "no finished run of frozen here"),
+        (("full", "lora+bf16", "--machine", "other"), "no finished run of full and none of lora"),
+        (("1", "4"), "run 4 (top-layers:layers=9) has no figures: failed"),
+        (("1", "ful"), "two specs or the numbers of two runs"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_message(
+    words: tuple[str, ...], message: str, ran: Path
+) -> None:
+    done = serbench("compare", *words, cwd=ran)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_repeat_tells_the_noise_and_is_no_seed(tmp_path: Path) -> None:
+    words = ("run", "frozen", *SMALL, "--repeats", "1")
+    done = serbench(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "frozen  seed 0  " in done.stdout
+    assert "frozen  seed 0 repeat 1  " in done.stdout
+    assert "The same run twice differed by up to " in done.stdout
+    assert "0.000 in CCC (1 pair)" in done.stdout
+    (row,) = json.loads(serbench("rank", "--json", cwd=tmp_path).stdout)
+    assert (row["runs"], row["run_ids"], row["noise_pairs"]) == (1, [1], 1)
+    assert row["noise_epoch_share"] > 0
+    listed = json.loads(serbench(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert [(each["repeat"], each["done"]) for each in listed] == [(0, True), (1, True)]
+
+
 def test_what_is_done_is_not_done_again(ran: Path) -> None:
     done = serbench("run", "full", "lora+bf16", *SMALL, cwd=ran)
     assert done.returncode == 0
@@ -249,6 +304,8 @@ def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
         (("run", "full", "--db", "text.txt"), "text.txt"),
         (("run", "full", "--db", "/nowhere/at/all/runs.db"), "/nowhere/at/all"),
         (("rank", "--db", "none.db"), "none.db"),
+        (("compare", "full", "lora", "--db", "none.db"), "none.db"),
+        (("run", "full", "--repeats", "-1"), "--repeats takes a number from 0 on"),
         (("show", "1", "--db", "text.txt"), "text.txt"),
         (("corpus", "check", "nowhere"), "nowhere"),
         (("new-strategy", "a b"), "no name for a strategy"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +13,11 @@ from rich.console import Console
 from serbench.harness import console
 from serbench.harness.console import ranking_table
 from serbench.harness.metrics import size
+from serbench.harness.request import Request, plan
+from serbench.harness.results import Result
+from serbench.leaderboard.comparison import Accuracy, Comparison, Cost, Side
+
+SPEC = plan(Request(specs=("frozen",))).specs[0]
 
 
 def row(label: str, **changes: Any) -> dict[str, Any]:
@@ -38,6 +45,10 @@ def row(label: str, **changes: Any) -> dict[str, Any]:
         "trainable_params": 21_263_616,
         "runs": 3,
         "failed": 0,
+        "noise_pairs": 0,
+        "noise_epoch_share": None,
+        "noise_run_share": None,
+        "noise_ccc": None,
         **changes,
     }
 
@@ -74,6 +85,84 @@ def test_rows_that_do_not_compare_are_apart_and_flagged(
     assert text.count("wav2vec2-base (pretrained weights) · mine") == 2
     assert text.count("5 epochs of batches of 8") == 2
     assert "[synthetic]  [cost only]" in text
+
+
+def test_the_noise_floor_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    ranking_table([row("full")])
+    assert "twice" not in capsys.readouterr().out
+    noise = {"noise_epoch_share": 0.0312, "noise_run_share": None, "noise_ccc": 0.0}
+    ranking_table([row("full", noise_pairs=3, **noise)])
+    assert (
+        "The same run twice differed by up to 3.1 % in an epoch's time, 0.000 in CCC (3 pairs): "
+        "smaller differences are ties."
+    ) in capsys.readouterr().out
+
+
+def side(label: str, *run_ids: int, repeat: int = 0) -> Side:
+    return Side(label=label, run_ids=run_ids, seeds=tuple(range(len(run_ids))), repeat=repeat)
+
+
+COMPARISON = Comparison(
+    a=side("top-layers:layers=3+bf16+cache", 4, 5, 6),
+    b=side("full", 7, repeat=1),
+    group="g", backbone="wav2vec2-base", init="pretrained", corpus="mine", head="consensus",
+    training={"epochs": 5, "batch_size": 8, "limit": None}, device="cpu", machine="0123456789ab",
+    cost_only=False, synthetic=True, derived=False, test_speakers=12, paired_seeds=(0, 1, 2),
+    ccc=(
+        Accuracy(
+            dimension="activation", a=0.7444, a_low=0.641, a_high=0.829, b=0.6123, b_low=0.58,
+            b_high=0.64, difference=0.1321, difference_low=0.0202, difference_high=0.2103,
+            apart=True,
+        ),
+        Accuracy(
+            dimension="mean", a=0.5, a_low=None, a_high=None, b=None, b_low=None, b_high=None,
+            difference=None, difference_low=None, difference_high=None, apart=False,
+        ),
+    ),
+    costs=(
+        Cost(key="epoch_s", a=1.58, b=1.6, ratio=0.9875, tie=True),
+        Cost(key="peak_host_anonymous_bytes", a=633e6, b=None, ratio=None, tie=None),
+        Cost(key="trainable_params", a=21_263_616, b=90_170_496, ratio=0.2358, tie=None),
+    ),
+    noise_pairs=0, noise_epoch_share=None, noise_run_share=None, noise_ccc=None,
+    notes=("First note.", "Second note."),
+)  # fmt: skip
+
+
+def test_a_comparison_fits_eighty_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    console.comparison_page(COMPARISON)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if "·" not in line) <= 80
+    words = [" ".join(line.split()) for line in lines]
+    assert words[1:3] == [
+        "A top-layers:layers=3+bf16+cache (runs 4, 5, 6; seeds 0, 1, 2)",
+        "B full (run 7; seed 0, repeat 1)",
+    ]
+    for line in (
+        "act 0.744 (0.64, 0.83) 0.612 (0.58, 0.64) +0.132 (+0.020, +0.210) A",
+        "mean 0.500 – – neither",
+        "Epoch 1.58 s 1.60 s 0.99 within the noise",
+        "Host memory of its own 633 MB – –",
+        "Trained 21.3M 90.2M 0.24",
+        "First note.",
+        "Second note.",
+    ):
+        assert line in words
+
+
+def test_a_run_is_told_by_its_seed_and_its_repeat(capsys: pytest.CaptureFixture[str]) -> None:
+    for repeat, said in ((0, "seed 2  0.0 s"), (1, "seed 2 repeat 1  0.0 s")):
+        spec = dataclasses.replace(SPEC, seed=2, repeat=repeat)
+        console.RunReport(1, as_json=False).ended(spec, Result(status="ok"), 1)
+        assert f"ok          frozen  {said}" in capsys.readouterr().out
+        report = console.RunReport(1, as_json=True)
+        report.started(spec)
+        report.ended(spec, Result(status="ok"), 1)
+        events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [event["repeat"] for event in events] == [repeat, repeat]
 
 
 def test_names_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:

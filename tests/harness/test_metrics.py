@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench.harness.metrics import METRICS, ccc, size
+from serbench.harness.metrics import METRICS, ccc, count, noise_sentence, size, written
 
 RANK_KEYS = (
     "ccc_activation",
@@ -25,6 +25,9 @@ RANK_KEYS = (
     "peak_host_anonymous_bytes",
     "trainable_params",
     "total_params",
+    "noise_epoch_share",
+    "noise_run_share",
+    "noise_ccc",
 )
 
 
@@ -130,3 +133,35 @@ def test_the_table_of_measures_comes_without_the_heavy_packages() -> None:
 )
 def test_sizes_are_written_out(count: float | None, shown: str) -> None:
     assert size(count) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(None, "–"), (0, "0"), (999, "999"), (999.6, "1k"), (21_263_616, "21.3M"), (7e9, "7G")],
+)
+def test_counts(number: float | None, text: str) -> None:
+    assert count(number) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("epoch_s", 1.579, "1.58 s"),
+        ("run_s", None, "–"),
+        ("peak_vram_bytes", 633_000_000, "633 MB"),
+        ("trainable_params", 1_330_000, "1.33M"),
+    ],
+)
+def test_costs_are_written_with_their_unit(key: str, value: float | None, text: str) -> None:
+    assert written(key, value) == text
+
+
+def test_the_noise_floor_in_words() -> None:
+    nothing = dict.fromkeys(("noise_epoch_share", "noise_run_share", "noise_ccc"))
+    assert noise_sentence({"noise_pairs": 0, **nothing}) == ""
+    assert noise_sentence({"noise_pairs": 1, **nothing}) == ""
+    told = {"noise_epoch_share": 0.0312, "noise_run_share": 0.1, "noise_ccc": 0.0004}
+    assert noise_sentence({"noise_pairs": 3, **told}) == (
+        "The same run twice differed by up to 3.1 % in an epoch's time, 10.0 % in the whole run's, "
+        "0.000 in CCC (3 pairs): smaller differences are ties."
+    )

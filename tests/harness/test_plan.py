@@ -40,6 +40,43 @@ def test_seeds_are_interleaved() -> None:
     ]
 
 
+def test_repeats_end_the_round_of_their_seed() -> None:
+    specs = planned("full", "frozen", seeds="0,1", repeats=2, save_dir="models")
+    assert [(s.seed, s.repeat, s.label) for s in specs[:6]] == [
+        (0, 0, "full"),
+        (0, 0, "frozen"),
+        (0, 1, "full"),
+        (0, 1, "frozen"),
+        (0, 2, "full"),
+        (0, 2, "frozen"),
+    ]
+    assert [(s.seed, s.repeat) for s in specs[6:]] == [(1, n) for n in (0, 0, 1, 1, 2, 2)]
+    assert [s.save_dir is None for s in specs[:6]] == [False, False, True, True, True, True]
+    prints = {fingerprint(s, "machine", SOFTWARE) for s in specs}
+    assert len(prints) == len(specs), "a repeat is a run of its own"
+
+
+@pytest.mark.parametrize(
+    ("given", "repeated"),
+    [
+        ({"suite": "quick"}, {("top-layers", seed) for seed in (0, 1, 2)}),
+        ({"suite": "cost"}, {("top-layers:layers=3+cache", 0), ("frozen", 0)}),
+        ({"suite": "quick", "repeats": 0}, set()),
+        (
+            {"suite": "quick", "specs": ("top-layers:layers=3", "full"), "seeds": "4"},
+            {("top-layers:layers=3", 4)},
+        ),
+        ({"suite": "quick", "specs": ("full",)}, set()),
+        ({"suite": "quick", "specs": ("full",), "seeds": "4", "repeats": 1}, {("full", 4)}),
+        ({"specs": ("full",)}, set()),
+    ],
+)
+def test_a_suite_repeats_some_once(given: dict[str, Any], repeated: set[tuple[str, int]]) -> None:
+    found = [s for s in plan(Request(**given)).specs if s.repeat]
+    assert {(s.label, s.seed) for s in found} == repeated
+    assert len(found) == len(repeated)
+
+
 def test_the_same_variant_twice_is_one_run() -> None:
     (spec,) = planned("lora:rank=8", "lora")
     assert spec.label == "lora:rank=8", "as it was asked for first"
@@ -87,6 +124,7 @@ def test_every_shipped_suite_reads_and_parses() -> None:
         (Request(specs=("full",), device="cuda:99"), "cuda:99"),
         (Request(specs=("full",), seeds="a"), "--seeds takes whole numbers"),
         (Request(specs=("full",), seeds="-1"), "from 0 on"),
+        (Request(specs=("full",), repeats=-1), "--repeats takes a number from 0 on"),
         (Request(specs=("full",), head="nose"), "no head 'nose'"),
         (Request(specs=("full",), corpus="generatd"), "did you mean generated"),
         (Request(specs=("full",), corpus="emodb="), "the folder after '=' is missing"),
@@ -120,6 +158,7 @@ def test_what_is_wrong_is_found_before_the_first_run(request_: Request, message:
         ("title = 'x'\nvariants = 'full'", "variants"),
         ("title = 'x'\nvariants = ['full']\nseeds = 'all'", "seeds"),
         ("title = 'x'\nvariants = ['full']\n[training]\nepochs = 'ten'", "epochs"),
+        ("title = 'x'\nvariants = ['full']\nrepeated = ['frozen']", "repeats frozen, but"),
         ("title = 'x'\nvariants = []\nbackbone = 'tiny'\ncorpus = 'generated'", "nothing to run"),
     ],
 )

@@ -22,7 +22,7 @@ from serbench.harness.results import (
     Score,
     Status,
 )
-from serbench.harness.strategy import Precision, Strategy, Variant
+from serbench.harness.strategy import Precision, Strategy, Variant, discover, parse
 
 START = datetime(2024, 5, 1, tzinfo=timezone.utc)
 SPEAKERS = 8
@@ -37,7 +37,12 @@ class Probe(Strategy):
 
 
 def _spec(
-    name: str, *, precision: Precision = "fp32", cached: bool = False, **changes: Any
+    name: str,
+    *,
+    precision: Precision = "fp32",
+    cached: bool = False,
+    variant: Variant | None = None,
+    **changes: Any,
 ) -> plan.Spec:
     facts: dict[str, Any] = {
         "source_hash": "source-1",
@@ -52,7 +57,8 @@ def _spec(
         "seed": 0,
         "device": "cuda:0",
     }
-    return plan.Spec(variant=Variant(name, Probe(), precision, cached), **{**facts, **changes})
+    made_up = Variant(name, Probe(), precision, cached)
+    return plan.Spec(variant=variant or made_up, **{**facts, **changes})
 
 
 def _phases(epoch_s: float, fill_s: float | None, vram: int | None) -> list[Phase]:
@@ -130,6 +136,10 @@ class Recorder:
         self.engine: sa.Engine = records.open_database(str(path))
         self.written = 0
 
+    def spec(self, text: str, **given: Any) -> int:
+        """A run of what a spec string says, of a strategy that is registered."""
+        return self(text, variant=parse(text), **given)
+
     def __call__(
         self,
         name: str,
@@ -179,6 +189,7 @@ class Recorder:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
+    discover()
     return Recorder(tmp_path / "runs.db")
 
 
@@ -219,7 +230,7 @@ def row() -> Callable[..., Any]:
             precision="fp32", cached=False, head="consensus", backbone="tiny", init="random",
             corpus="made-up", machine="machine-1", machine_name="H100", device="cpu",
             training={"epochs": 3}, cost_only=False, synthetic=False, derived=False, stale=False,
-            source_hash="s", runs=1, failed=0, run_ids=(1,),
+            source_hash="s", runs=1, failed=0, run_ids=(1,), noise_pairs=0,
         )  # fmt: skip
         return Row(**{**facts, **given})
 

@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 import serbench.leaderboard
 from serbench.harness.records import open_database
+from serbench.leaderboard import comparison, queries
 
 APP = Path(next(iter(serbench.leaderboard.__path__))) / "app.py"
 
@@ -46,7 +47,7 @@ def test_filled_database(page: Any, filled: Any) -> None:
     assert any("batch of 16 does not fit" in note for note in frame["Notes"])
     assert "Generated data" in shown.warning[0].value
     assert {box.label for box in shown.selectbox} == {
-        "Machine", "Corpus", "Backbone", "Cost", "Gain",
+        "Machine", "Corpus", "Backbone", "Cost", "Gain", "A", "B",
     }  # fmt: skip
     assert len(shown.get("arrow_vega_lite_chart") or shown.get("vega_lite_chart")) == 1
 
@@ -80,7 +81,41 @@ def test_axes_can_be_chosen(page: Any, filled: Any) -> None:
     shown = page(filled.path)
     shown.selectbox(key="x").select("peak_vram_bytes").run()
     assert not shown.exception
-    assert "GPU" in shown.caption[1].value
+    assert "GPU" in shown.caption[-1].value
+
+
+def test_two_rows_are_compared_as_in_the_terminal(page: Any, filled: Any) -> None:
+    shown = page(filled.path)
+    assert shown.subheader[0].value == "Compare two rows"
+    assert shown.selectbox(key="a").options == ["full", "lora", "top-layers", "top-layers+cache"]
+    assert shown.selectbox(key="b").options == ["lora", "top-layers", "top-layers+cache"]
+    shown.selectbox(key="b").select_index(1).run()
+    assert not shown.exception
+    engine = queries.open_for_reading(str(filled.path))
+    runs = queries.configurations(engine)
+    a, b = ([run["id"] for run in runs if run["label"] == name] for name in ("full", "top-layers"))
+    told = comparison.compare(runs, queries.predictions(engine, (*a, *b)), a, b)
+    ccc, costs = (element.value for element in shown.dataframe[1:3])
+    assert ccc["A - B"].tolist() == [each.difference for each in told.ccc]
+    assert ccc["Better"].tolist() == ["A", "A", "A"]
+    assert costs["A / B"].tolist() == [cost.ratio for cost in told.costs]
+    assert shown.caption[1].value == " ".join(told.notes)
+
+
+def test_a_single_row_is_compared_with_none(page: Any, recorder: Any) -> None:
+    recorder("full")
+    recorder("lora", status="failed")
+    shown = page(recorder.path)
+    assert not shown.subheader
+    assert {box.label for box in shown.selectbox} >= {"Machine", "Cost"}
+    assert not {box.label for box in shown.selectbox} & {"A", "B"}
+
+
+def test_the_noise_floor_is_told_below_the_table(page: Any, recorder: Any) -> None:
+    recorder("full", epoch_s=10.0)
+    assert "twice" not in page(recorder.path).caption[0].value
+    recorder("full", epoch_s=11.0, repeat=1)
+    assert "up to 10.0 % in an epoch's time" in page(recorder.path).caption[0].value
 
 
 def test_only_failures(page: Any, recorder: Any) -> None:

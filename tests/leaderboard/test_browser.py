@@ -69,7 +69,7 @@ def test_the_page_draws_table_and_plot(address: str, tmp_path: Path) -> None:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
-        page.get_by_test_id("stDataFrame").wait_for(timeout=60_000)
+        page.get_by_test_id("stDataFrame").first.wait_for(timeout=60_000)
         page.locator(".vega-embed .marks").wait_for(timeout=60_000)
         page.wait_for_timeout(1_500)
         page.screenshot(path=os.environ.get("SERBENCH_SCREENSHOT", str(tmp_path / "page.png")))

@@ -204,6 +204,71 @@ def test_cost_only_rows_are_ranked_by_time(recorder: Any) -> None:
     assert (rows["fast"].pareto, rows["slow"].pareto) == (True, False)
 
 
+def test_cost_only_rows_within_the_noise_share_a_rank(recorder: Any) -> None:
+    for name, epoch_s in (("first", 10.0), ("near", 10.9), ("far", 11.1)):
+        recorder(name, noise=None, epoch_s=epoch_s, cost_only=True)
+    assert [row.rank for row in ranked(recorder)] == [1, 2, 3]
+    recorder("far", noise=None, epoch_s=12.21, cost_only=True, repeat=1)
+    rows = by_label(recorder)
+    assert rows["near"].noise_epoch_share == pytest.approx(0.1)
+    assert {name: row.rank for name, row in rows.items()} == {"first": 1, "near": 1, "far": 3}
+
+
+def test_the_noise_floor_is_the_largest_of_the_group(recorder: Any) -> None:
+    scores = []
+    for repeat, epoch_s in ((0, 10.0), (1, 8.0), (2, 11.0)):
+        recorder("full", epoch_s=epoch_s, repeat=repeat)
+        scores.append(_score(queries.configurations(recorder.engine)[-1]))
+    recorder("lora", seed=1, epoch_s=10.0)
+    recorder("lora", seed=2, epoch_s=99.0, repeat=1)
+    recorder("bitfit", machine="machine-2")
+    rows = by_label(recorder)
+    for name in ("full", "lora"):
+        row = rows[name]
+        assert row.noise_pairs == 2, "a repeat without the run that it repeats is in none"
+        assert row.noise_epoch_share == pytest.approx(10 / 8 - 1)
+        # Setup takes a second, and the cold epoch five warm ones: 71 s, 57 s and 78 s.
+        assert row.noise_run_share == pytest.approx(71 / 57 - 1)
+        assert row.noise_ccc == pytest.approx(
+            max(abs(scores[0] - scores[1]), abs(scores[0] - scores[2]))
+        )
+    other = rows["bitfit"]
+    assert (other.noise_pairs, other.noise_epoch_share, other.noise_ccc) == (0, None, None)
+
+
+def _score(run: Any) -> float:
+    return float((run["ccc_activation"] + run["ccc_valence"]) / 2)
+
+
+def test_repeats_count_for_nothing_else(filled: Any) -> None:
+    before = ranked(filled)
+    noisy = {"noise": 9.0, "epoch_s": 999.0, "vram": 2**40, "synthetic": True}
+    filled("full", repeat=1, **noisy)
+    filled("full", repeat=2, status="failed", synthetic=True)
+    filled("vera", repeat=1, **noisy)
+    filled("lora", repeat=1, source_hash="source-2", **noisy)
+    after = ranked(filled)
+    assert after[0].noise_pairs == 1
+    # What differed by so much from itself tells nothing apart.
+    assert {row.rank for row in after} == {1, None}
+    unranked: dict[str, Any] = {key: None for key in vars(after[0]) if key.startswith("noise")}
+    unranked["rank"] = None
+    assert [dataclasses.replace(row, **unranked) for row in sorted(after, key=_label)] == [
+        dataclasses.replace(row, **unranked) for row in sorted(before, key=_label)
+    ]
+
+
+def _label(row: Row) -> str:
+    return row.label
+
+
+def test_filling_a_cache_is_no_noise(recorder: Any) -> None:
+    recorder("full", cached=True, fill_s=40.0)
+    recorder("full", cached=True, repeat=1)
+    (row,) = ranked(recorder)
+    assert (row.noise_pairs, row.noise_epoch_share, row.noise_run_share) == (1, 0.0, None)
+
+
 def test_pareto_weighs_ccc_time_and_memory(recorder: Any) -> None:
     recorder("good", noise=0.1, epoch_s=10.0, vram=100)
     recorder("small", noise=3.0, epoch_s=20.0, vram=50)

@@ -1,0 +1,343 @@
+"""How two rows, or two runs, compare: each figure of both, and what can be told of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from serbench.harness import strategy
+from serbench.harness.bootstrap import FEWEST_SPEAKERS
+from serbench.harness.errors import RequestError
+from serbench.harness.metrics import DIMENSIONS, noise_sentence
+from serbench.harness.strategy import Variant
+from serbench.leaderboard.configurations import (
+    COMPARABLE,
+    Configuration,
+    Group,
+    Run,
+    groups,
+    identity,
+    in_order,
+)
+from serbench.leaderboard.differences import Draws, paired_seeds, parts
+from serbench.leaderboard.noise import relative_gap
+
+__all__ = ["Accuracy", "Comparison", "Cost", "Side", "chosen", "compare"]
+
+MEAN = "mean"
+"""Stands where a dimension does for the mean of those that rows are ranked by."""
+PEAKS = ("peak_vram_bytes", "peak_host_anonymous_bytes")
+SETTING = ("backbone", "init", "corpus", "head", "training", "device", "machine", "cost_only")
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the two: a row's runs, or a single run."""
+
+    label: str
+    run_ids: Ids
+    seeds: tuple[int, ...]
+    repeat: int
+    """Above 0 for a single run that is a repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """The CCC of both with its 95 % interval, and of their difference A - B."""
+
+    dimension: str
+    """Or `mean`, of the dimensions that rows are ranked by."""
+    a: float | None
+    a_low: float | None
+    a_high: float | None
+    b: float | None
+    b_low: float | None
+    b_high: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    apart: bool
+
+    @property
+    def better(self) -> str | None:
+        """`A` or `B`; None if they cannot be told apart."""
+        if not self.apart or self.difference is None:
+            return None
+        return "A" if self.difference > 0 else "B"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """A cost of both."""
+
+    key: str
+    """As in `METRICS`."""
+    a: float | None
+    b: float | None
+    ratio: float | None
+    """A / B."""
+    tie: bool | None
+    """Whether that lies within the noise floor; None where no floor is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All that is told of two sides in one setting; None for what was not measured."""
+
+    a: Side
+    b: Side
+    group: str
+    backbone: str
+    init: str
+    corpus: str
+    head: str
+    training: dict[str, Any]
+    device: str
+    machine: str
+    cost_only: bool
+    synthetic: bool
+    derived: bool
+    test_speakers: int
+    paired_seeds: tuple[int, ...]
+    """The seeds that the differences are over; empty if they are over all, unpaired."""
+    ccc: tuple[Accuracy, ...]
+    costs: tuple[Cost, ...]
+    noise_pairs: int
+    noise_epoch_share: float | None
+    noise_run_share: float | None
+    noise_ccc: float | None
+    notes: tuple[str, ...]
+    """What a reader must know before believing the figures, in sentences."""
+
+
+def chosen(runs: Sequence[Run], a: str, b: str) -> list[tuple[Ids, Ids]]:
+    """The runs of both sides in each group that holds both.
+
+    Args:
+        runs: from `queries.configurations`
+        a: a spec string, or a run's number
+        b: likewise
+
+    Raises:
+        RequestError: which of the two is missing, or what keeps them apart.
+    """
+    numbers = [text.isdecimal() for text in (a, b)]
+    if all(numbers):
+        return [((int(a),), (int(b),))]
+    if any(numbers):
+        raise RequestError(f"name two specs or the numbers of two runs, not '{a}' and '{b}'")
+    return _rows(groups(runs), strategy.parse(a), strategy.parse(b))
+
+
+def _rows(found: Sequence[Group], a: Variant, b: Variant) -> list[tuple[Ids, Ids]]:
+    if a == b:
+        raise RequestError(f"'{a.label}' is both: name two configurations, or two runs by number")
+    first, second = ([m for g in found for m in g.members if _is(m, wanted)] for wanted in (a, b))
+    missing = [v.label for v, members in ((a, first), (b, second)) if not members]
+    if missing:
+        raise RequestError(
+            f"there is no finished run of {' and none of '.join(missing)} here "
+            "(serbench rank lists what there is)"
+        )
+    pairs = list(itertools.product(first, second))
+    alike = [(_ids(x), _ids(y)) for x, y in pairs if not _differing(x.newest, y.newest)]
+    if not alike:
+        nearest = min((_differing(x.newest, y.newest) for x, y in pairs), key=len)
+        raise RequestError(
+            f"no run of {a.label} compares with one of {b.label}: they differ in "
+            + ", ".join(nearest)
+        )
+    return alike
+
+
+def _is(member: Configuration, variant: Variant) -> bool:
+    wanted = {
+        "strategy": variant.name,
+        "config": variant.config,
+        "precision": variant.precision,
+        "cached": variant.cached,
+    }
+    return bool(member.seeds) and identity(member.newest, wanted) == identity(wanted, wanted)
+
+
+def _ids(member: Configuration) -> Ids:
+    return tuple(run["id"] for run in member.seeds)
+
+
+def _differing(a: Run, b: Run) -> list[str]:
+    """What keeps two runs from being compared, with both values."""
+    found = []
+    for column in COMPARABLE:
+        if identity(a, (column,)) == identity(b, (column,)):
+            continue
+        if column == "training":
+            keys = sorted({*a[column], *b[column]})
+            values = [(key, a[column].get(key), b[column].get(key)) for key in keys]
+        else:
+            values = [(column, a[column], b[column])]
+        found += [f"{key} ({x} and {y})" for key, x, y in values if x != y]
+    return found
+
+
+def compare(
+    runs: Sequence[Run], predictions: pd.DataFrame, a: Collection[int], b: Collection[int]
+) -> Comparison:
+    """Compare the runs of one configuration with those of another, or two single runs.
+
+    Args:
+        runs: from `queries.configurations`; the noise floor is told by all of their group
+        predictions: from `queries.predictions`, of `a` and `b` at least
+        a: ids of the runs, one a seed, as in `Row.run_ids`
+        b: likewise
+
+    Raises:
+        RequestError: a run is not there or did not end well, or the two do not compare.
+    """
+    first, second = _side(runs, a), _side(runs, b)
+    if {*a} == {*b}:
+        raise RequestError(f"run {', '.join(map(str, a))} is both: there is nothing to compare")
+    differing = _differing(first.newest, second.newest)
+    if differing:
+        raise RequestError(
+            f"run {max(a)} does not compare with run {max(b)}: they differ in "
+            + ", ".join(differing)
+        )
+    key = identity(first.newest, COMPARABLE)
+    alone = Group(key=key, members=(first, second))
+    group = next((group for group in groups(runs) if group.key == key), alone)
+    draws = Draws((first, second), parts(predictions))
+    return _Pair(group, draws, first, second).comparison()
+
+
+def _side(runs: Sequence[Run], ids: Collection[int]) -> Configuration:
+    found = in_order(run for run in runs if run["id"] in ids)
+    missing = sorted({*ids} - {run["id"] for run in found})
+    if missing:
+        raise RequestError(f"there is no run {missing[0]} here (serbench rank lists what there is)")
+    for run in found:
+        if run["status"] != "ok":
+            word = ": ".join(part for part in (run["status"], run["message"]) if part)
+            raise RequestError(f"run {run['id']} ({run['label']}) has no figures: {word}")
+    by_seed = tuple(sorted(found, key=lambda run: run["seed"]))
+    return Configuration(newest=found[-1], seeds=by_seed, failures=(), repeated=())
+
+
+class _Pair:
+    """Two configurations of a group."""
+
+    def __init__(self, group: Group, draws: Draws, a: Configuration, b: Configuration) -> None:
+        self.group, self.draws, self.a, self.b = group, draws, a, b
+
+    def comparison(self) -> Comparison:
+        noise = self.group.noise
+        told: dict[str, Any] = {
+            "noise_pairs": noise.pairs,
+            "noise_epoch_share": noise.epoch_share,
+            "noise_run_share": noise.run_share,
+            "noise_ccc": noise.ccc,
+        }
+        runs = (*self.a.seeds, *self.b.seeds)
+        return Comparison(
+            a=_as_side(self.a),
+            b=_as_side(self.b),
+            group=self.group.name,
+            **{key: self.a.newest[key] for key in SETTING},
+            synthetic=any(run["synthetic"] for run in runs),
+            derived=any(run["derived"] for run in runs),
+            test_speakers=self.draws.speakers,
+            paired_seeds=paired_seeds(self.a, self.b),
+            ccc=self._ccc(),
+            costs=tuple(self._costs()),
+            **told,
+            notes=tuple(self._notes(noise_sentence(told))),
+        )
+
+    def _ccc(self) -> tuple[Accuracy, ...]:
+        scored = [
+            dimension
+            for dimension in DIMENSIONS
+            if any(member.ccc(dimension) is not None for member in (self.a, self.b))
+        ]
+        each = [self._accuracy(dimension, (dimension,)) for dimension in scored]
+        mean = [self._accuracy(MEAN, self.group.scored)] if self.group.scored else []
+        return (*each, *mean)
+
+    def _accuracy(self, name: str, dimensions: Sequence[str]) -> Accuracy:
+        difference = self.draws.difference(self.a, self.b, dimensions, noise=self.group.noise.ccc)
+        a_low, a_high = self.draws.interval(self.a, dimensions) or (None, None)
+        b_low, b_high = self.draws.interval(self.b, dimensions) or (None, None)
+        return Accuracy(
+            dimension=name,
+            a=self.a.score(dimensions),
+            a_low=a_low,
+            a_high=a_high,
+            b=self.b.score(dimensions),
+            b_low=b_low,
+            b_high=b_high,
+            difference=difference.value,
+            difference_low=difference.low,
+            difference_high=difference.high,
+            apart=difference.apart,
+        )
+
+    def _costs(self) -> list[Cost]:
+        a, b, noise = self.a, self.b, self.group.noise
+        found = [
+            _cost("epoch_s", a.epoch_s, b.epoch_s, noise.epoch_share),
+            _cost("run_s", a.run_s, b.run_s, noise.run_share),
+            *(_cost(key, a.peak(key), b.peak(key)) for key in PEAKS),
+            _cost("trainable_params", *(m.newest["trainable_params"] for m in (a, b))),
+        ]
+        return [cost for cost in found if (cost.a, cost.b) != (None, None)]
+
+    def _notes(self, noise: str) -> list[str]:
+        if self.a.newest["cost_only"]:
+            said = ["These runs measured cost only."]
+        elif not self.draws.speakers:
+            said = ["There are no predictions of both, so no difference in CCC can be told."]
+        elif not self.draws.enough:
+            said = [
+                f"There are {self.draws.speakers} test speakers: with fewer than {FEWEST_SPEAKERS} "
+                "no difference in CCC can be told."
+            ]
+        else:
+            ranked_by = " and ".join(self.group.scored) or "nothing"
+            said = [f"Rows are ranked by the mean of {ranked_by}.", self._pairing()]
+        unknown = "No run was made twice, so what of a difference in time is noise is not known."
+        return [*said, noise or unknown]
+
+    def _pairing(self) -> str:
+        seeds = paired_seeds(self.a, self.b)
+        if not seeds:
+            return (
+                "Differences are paired by speaker alone, over all seeds of both, since the two "
+                "have too few seeds in common."
+            )
+        if len(seeds) == 1:
+            return f"Differences are of seed {seeds[0]} alone: of other seeds they say nothing."
+        numbers = ", ".join(map(str, seeds))
+        return f"Differences are paired by speaker and seed, over the seeds both have: {numbers}."
+
+
+def _as_side(member: Configuration) -> Side:
+    return Side(
+        label=member.newest["label"],
+        run_ids=_ids(member),
+        seeds=tuple(run["seed"] for run in member.seeds),
+        repeat=member.newest["repeat"],
+    )
+
+
+def _cost(key: str, a: float | None, b: float | None, noise: float | None = None) -> Cost:
+    return Cost(
+        key=key,
+        a=a,
+        b=b,
+        ratio=a / b if a is not None and b else None,
+        tie=relative_gap(a, b) <= noise if a and b and noise is not None else None,
+    )

@@ -1,0 +1,203 @@
+"""Which runs are the seeds of one configuration, and which configurations compare."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serbench.leaderboard.noise import Noise, noise_floor
+
+__all__ = [
+    "COMPARABLE",
+    "CONFIGURATION",
+    "RANKED_DIMENSIONS",
+    "Configuration",
+    "Group",
+    "Run",
+    "groups",
+    "identity",
+    "in_order",
+]
+
+Run = Mapping[str, Any]
+"""As `queries.configurations` gives them."""
+
+RANKED_DIMENSIONS = ("activation", "valence")
+"""Dominance is scored where a corpus has it, and too few have it to rank by it."""
+
+COMPARABLE = (
+    "machine",
+    "device",
+    "backbone",
+    "init",
+    "backbone_hash",
+    "corpus",
+    "corpus_hash",
+    "head",
+    "cost_only",
+    "training",
+    "protocol",
+    "torch",
+    "threads",
+)
+"""What rows must share for their ranks to mean anything."""
+CONFIGURATION = (*COMPARABLE, "strategy", "config", "precision", "cached", "cache_dtype")
+"""What runs must share to be seeds of one row, besides the source of their strategy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Runs that differ in their seed alone."""
+
+    newest: Run
+    seeds: tuple[Run, ...]
+    """The newest run of each seed that ended well, by seed."""
+    failures: tuple[Run, ...]
+    repeated: tuple[tuple[Run, Run], ...]
+    """Runs of `seeds`, each with one of its repeats; these count for the noise floor alone."""
+
+    def over_seeds(self, key: str, aggregate: Callable[[list[Any]], Any]) -> Any:
+        """A figure's aggregate over the seeds that have it; None if none has."""
+        measured = [run[key] for run in self.seeds if run[key] is not None]
+        return aggregate(measured) if measured else None
+
+    @property
+    def epoch_s(self) -> float | None:
+        """Median over seeds."""
+        value: float | None = self.over_seeds("epoch_s", statistics.median)
+        return value
+
+    @property
+    def run_s(self) -> float | None:
+        """Median over the seeds that paid for all they used."""
+        paid = [run["run_s"] for run in self.seeds if run["run_s"] is not None and _paid(run)]
+        return statistics.median(paid) if paid else None
+
+    def peak(self, key: str) -> int | None:
+        """Highest over seeds."""
+        value: int | None = self.over_seeds(key, max)
+        return value
+
+    def ccc(self, dimension: str) -> float | None:
+        """Mean over seeds; None if a seed has none, since leaving it out would flatter the row."""
+        return _mean(run[f"ccc_{dimension}"] for run in self.seeds)
+
+    def score(self, dimensions: Iterable[str]) -> float | None:
+        """Mean CCC over dimensions; None if one is missing."""
+        return _mean(self.ccc(dimension) for dimension in dimensions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Configurations that compare with each other."""
+
+    key: str
+    members: tuple[Configuration, ...]
+
+    @property
+    def name(self) -> str:
+        """Short, and the same wherever the group's setting is."""
+        return hashlib.blake2b(self.key.encode(), digest_size=4).hexdigest()
+
+    @functools.cached_property
+    def scored(self) -> tuple[str, ...]:
+        """The dimensions that this group is ranked by."""
+        return tuple(
+            dimension
+            for dimension in RANKED_DIMENSIONS
+            if any(member.ccc(dimension) is not None for member in self.members)
+        )
+
+    @functools.cached_property
+    def noise(self) -> Noise:
+        """How far two runs of one configuration and seed differ."""
+        pairs = [pair for member in self.members for pair in member.repeated]
+        return Noise(
+            pairs=len(pairs),
+            epoch_share=noise_floor(pairs, lambda run: run["epoch_s"], relative=True),
+            run_share=noise_floor(
+                pairs, lambda run: run["run_s"] if _paid(run) else None, relative=True
+            ),
+            ccc=noise_floor(pairs, lambda run: _mean(run[f"ccc_{d}"] for d in self.scored)),
+        )
+
+
+def _paid(run: Run) -> bool:
+    """A run that found its cache filled says nothing of what filling costs."""
+    return run["cache_fill_s"] is not None or not run["cached"]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(found) else None
+
+
+def identity(run: Run, columns: Iterable[str]) -> str:
+    """What a run's columns hold, as one text that orders and compares."""
+    return json.dumps([run[column] for column in columns], sort_keys=True)
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """Oldest first."""
+    return sorted(runs, key=lambda run: (run["started_at"], run["id"]))
+
+
+def groups(runs: Iterable[Run], *, every_source: bool = False) -> list[Group]:
+    """All configurations, by what they must share to compare.
+
+    Args:
+        runs: from `queries.configurations`
+        every_source: keep a configuration for every version of a strategy's source, not the
+            latest only
+    """
+    found: dict[str, list[Configuration]] = {}
+    for configuration in _configurations(in_order(runs), every_source):
+        found.setdefault(identity(configuration.newest, COMPARABLE), []).append(configuration)
+    return [Group(key=key, members=tuple(found[key])) for key in sorted(found)]
+
+
+def _configurations(ordered: Sequence[Run], every_source: bool) -> list[Configuration]:
+    first = [run for run in ordered if not run["repeat"]]
+    latest = {identity(run, CONFIGURATION): run["source_hash"] for run in first}
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in ordered:
+        key = identity(run, CONFIGURATION)
+        if every_source or run["source_hash"] == latest.get(key):
+            found.setdefault((key, run["source_hash"]), []).append(run)
+    return [
+        _configuration(its_runs)
+        for its_runs in found.values()
+        if not all(run["repeat"] for run in its_runs)
+    ]
+
+
+def _configuration(ordered: Sequence[Run]) -> Configuration:
+    """The configuration that runs, oldest first and not all of them repeats, are the seeds of."""
+    seeds: dict[int, Run] = {}
+    repeats: dict[tuple[int, int], Run] = {}
+    failures: dict[int, list[Run]] = {}
+    for run in ordered:
+        if run["repeat"]:
+            if run["status"] == "ok":
+                repeats[run["seed"], run["repeat"]] = run
+        elif run["status"] == "ok":
+            seeds[run["seed"]] = run
+            failures.pop(run["seed"], None)
+        else:
+            failures.setdefault(run["seed"], []).append(run)
+    return Configuration(
+        newest=[run for run in ordered if not run["repeat"]][-1],
+        seeds=tuple(seeds[seed] for seed in sorted(seeds)),
+        failures=tuple(in_order(run for its_runs in failures.values() for run in its_runs)),
+        repeated=tuple(
+            (seeds[seed], repeats[seed, repeat])
+            for seed, repeat in sorted(repeats)
+            if seed in seeds
+        ),
+    )
