@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
@@ -14,8 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from serbench.harness.prefix import STATE_DTYPES
 from serbench.harness.strategy import Precision
 
-__all__ = ["Step", "bytes_of", "matmul_flops_per_s", "observed"]
+__all__ = ["Cost", "Step", "bytes_of", "fitted", "matmul_flops_per_s", "observed"]
 
+LOOKED_AT = ((2, 10), (2, 20), (2, 30), (3, 10))
+"""Utterances and frames of the steps that are looked at: small, and enough to tell four terms; one
+utterance alone has no concordance."""
 MATRIX = {"cpu": 2048, "cuda": 8192}
 """Rows and columns of the square product: large enough that a larger one is no faster."""
 PRODUCTS = 10
@@ -55,32 +59,88 @@ class Step:
     saved_activation_bytes: int
 
 
-def observed(step: Callable[[], object], weights: Iterable[Tensor]) -> Step:
+def observed(forward: Callable[[], Tensor], weights: Iterable[Tensor]) -> Step:
     """Carry out a step and look at it; slow, so not for a step that is timed.
 
+    What is saved by a part of the graph that is thrown away on the way counts too.
+
     Args:
-        step: forward and backward.
+        forward: gives the loss, whose backward pass follows if it has a gradient.
         weights: tensors that are there anyhow, so that saving them takes nothing.
     """
-    known = {tensor.untyped_storage().data_ptr() for tensor in weights}
-    kept: dict[int, int] = {}
+    saved: list[Tensor] = []
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # Held until the end, so that no two of them have the same address.
+        saved.append(tensor.detach())
+        return saved[-1]
 
-    counter = FlopCounterMode(display=False, custom_mapping=_UNCOUNTED)
-    with counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        step()
-    return Step(counter.get_total_flops(), sum(kept.values()))
+    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = forward()
+        if loss.requires_grad:
+            loss.backward()
+    there = _storages(weights)
+    kept = sum(size for place, size in _storages(saved).items() if place not in there)
+    return Step(counter.get_total_flops(), kept)
+
+
+def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """Address and bytes of each storage."""
+    storages = (tensor.untyped_storage() for tensor in tensors)
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
+
+
+Terms = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What steps take by their size, exactly.
+
+    Both figures are sums of four terms: one a step, which is products and copies of weights alone,
+    one an utterance, one a frame, and one for each pair of frames of an utterance, by attention.
+    """
+
+    flops_terms: Terms
+    saved_bytes_terms: Terms
+
+    def flops(self, utterances: int, frames: int) -> float:
+        """Operations of a step with a padded batch of so many utterances of so many frames."""
+        return _sum(self.flops_terms, utterances, frames)
+
+    def saved_activation_bytes(self, utterances: int, frames: int) -> int:
+        """Bytes that it keeps for its backward pass."""
+        return round(_sum(self.saved_bytes_terms, utterances, frames))
+
+
+def _amounts(utterances: int, frames: int) -> tuple[int, int, int, int]:
+    return 1, utterances, utterances * frames, utterances * frames**2
+
+
+def _sum(terms: Terms, utterances: int, frames: int) -> float:
+    amounts = _amounts(utterances, frames)
+    return sum(term * amount for term, amount in zip(terms, amounts, strict=True))
+
+
+def fitted(step: Callable[[int, int], Step]) -> Cost:
+    """The cost of steps of any size, from four small ones of so many utterances and frames."""
+    steps = [step(*size) for size in LOOKED_AT]
+    return Cost(
+        _solved([each.flops for each in steps]),
+        _solved([each.saved_activation_bytes for each in steps]),
+    )
+
+
+def _solved(values: Sequence[int]) -> Terms:
+    amounts = np.array([_amounts(*size) for size in LOOKED_AT], dtype=np.float64)
+    step, utterance, frame, pair = np.linalg.solve(amounts, np.array(values, dtype=np.float64))
+    return float(step), float(utterance), float(frame), float(pair)
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
     """Bytes of tensors, those that share a storage counted once."""
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
-    return sum(storages.values())
+    return sum(_storages(tensors).values())
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from serbench.harness.backbone import Backbone
 from serbench.harness.errors import StrategyError
@@ -65,8 +66,8 @@ def bit_sums(tensor: Tensor) -> tuple[int, int]:
 
     Integers add up to the same in any order, unlike floating point.
     """
-    kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-    bits = tensor.flatten().contiguous().view(kind).long()
+    whole = tensor.flatten().contiguous().view(torch.uint8)
+    bits = functional.pad(whole, (0, -len(whole) % 8)).view(torch.int64)
     places = torch.arange(1, len(bits) + 1, device=bits.device)
     return int(bits.sum()), int((bits * places).sum())
 

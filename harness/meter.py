@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,11 @@ __all__ = ["Gauge", "Meter"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-SAMPLE_S = 0.02
-"""How often the anonymous memory is read; the kernel keeps a peak of the resident memory only."""
+_PAGES = Path("/proc/self/statm")
+_PAGE_BYTES = resource.getpagesize()
+SAMPLE_S = 0.05
+"""How often the anonymous memory is read; the kernel keeps a peak of the resident memory only. Each
+look takes a core from the training for a moment: at 20 ms it cost 2 % of a short step."""
 GPU_SAMPLE_S = 0.1
 """How often NVML is asked: a few calls into the driver, under a millisecond each."""
 
@@ -197,20 +201,18 @@ class _HostPeak(_Sampler):
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
-        self.resident = _status_bytes("VmHWM") if self._reset else None
+        self.resident = _peak_resident_bytes() if self._reset else None
 
     def _sample(self) -> None:
-        now = _status_bytes("RssAnon")
-        if now is not None:
+        with contextlib.suppress(OSError):
+            resident, of_files = _PAGES.read_bytes().split()[1:3]
+            now = (int(resident) - int(of_files)) * _PAGE_BYTES
             self.anonymous = max(self.anonymous or 0, now)
 
 
-def _status_bytes(field: str) -> int | None:
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
+def _peak_resident_bytes() -> int | None:
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     return None

@@ -112,18 +112,17 @@ class Prefix:
             self.fill_s += self._clock() - start + wait_s
         return Entering(entering.states.to(self._working_dtype), entering.frames)
 
-    def imagined(self, lengths: Tensor) -> Entering:
-        """A batch of noise of so many samples, (B,), as a full cache or a live prefix gives it."""
-        if self.depth == 0 or self.cache is None:
-            noise = torch.randn(len(lengths), int(lengths.max())).to(self._device)
-            if self.depth == 0:
-                return Entering(noise, lengths)
-            entering = self._compute(noise, lengths)
-        else:
-            frames = self._stages.frames(lengths)
-            shape = (len(frames), int(frames.max()), self._stages.width(self.depth))
-            entering = Entering(torch.randn(shape, device=self._device), frames)
-        return Entering(entering.states.to(self._working_dtype), entering.frames)
+    def imagined(self, utterances: int, frames: int) -> Entering:
+        """Noise of so many frames, as it enters from a full cache or, without one, live."""
+        lengths = torch.full((utterances,), frames)
+        if self.cache is not None:
+            states = torch.randn(utterances, frames, self._stages.width(self.depth))
+            return Entering(states.to(self._device, self._working_dtype), lengths)
+        samples = self._stages.samples(lengths)
+        noise = torch.randn(utterances, int(samples[0])).to(self._device)
+        if self.depth == 0:
+            return Entering(noise, samples)
+        return Entering(self._compute(noise, samples).states.to(self._working_dtype), lengths)
 
     def _pinned(self, raw: Raw) -> Raw:
         """Page-locked, so that the copy to the device need not be waited for."""

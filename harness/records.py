@@ -174,8 +174,8 @@ class RunRow(Base):
     optimizer_bytes: Mapped[int | None] = mapped_column(Bytes)
     saved_activation_bytes: Mapped[int | None] = mapped_column(Bytes)
     flops_per_step: Mapped[float | None]
-    probe_utterances: Mapped[int | None]
-    probe_audio_s: Mapped[float | None]
+    step_utterances: Mapped[int | None]
+    step_audio_s: Mapped[float | None]
     matmul_flops_per_s: Mapped[float | None]
     utilisation: Mapped[float | None]
     gpu_others: Mapped[int | None]

@@ -124,10 +124,10 @@ class Counts:
 class Footprint:
     """Bytes and operations of one training step, whatever the device; None for what is not known.
 
-    `probe_utterances` and `probe_audio_s` (padding included) are the batch that
-    `saved_activation_bytes` and `flops_per_step` are for. `matmul_flops_per_s` is what the device
-    reached in a large matrix product at the run's precision. `gpu_others` are other processes that
-    held memory on the GPU when the run began.
+    `saved_activation_bytes` and `flops_per_step` are for a batch of `step_utterances` that are all
+    of the median length, `step_audio_s` together. `matmul_flops_per_s` is what the device reached
+    in a large matrix product at the run's precision. `gpu_others` are other processes that held
+    memory on the GPU when the run began.
     """
 
     weight_bytes: int | None = None
@@ -135,8 +135,8 @@ class Footprint:
     optimizer_bytes: int | None = None
     saved_activation_bytes: int | None = None
     flops_per_step: float | None = None
-    probe_utterances: int | None = None
-    probe_audio_s: float | None = None
+    step_utterances: int | None = None
+    step_audio_s: float | None = None
     matmul_flops_per_s: float | None = None
     process_vram_source: str | None = None
     gpu_others: int | None = None

@@ -120,18 +120,18 @@ def _memory(run: Run) -> Iterable[tuple[str, str]]:
         f"weights {size(run['weight_bytes'])}, gradients {size(run['gradient_bytes'])}, "
         f"optimiser {size(run['optimizer_bytes'])}",
     )
-    yield "saved activations", size(run["saved_activation_bytes"]) + _probe(run)
+    yield "saved activations", size(run["saved_activation_bytes"]) + _batch(run)
 
 
-def _probe(run: Run) -> str:
-    utterances = run["probe_utterances"]
+def _batch(run: Run) -> str:
+    utterances = run["step_utterances"]
     if not utterances:
         return ""
-    return f" for a batch of {utterances} × {run['probe_audio_s'] / utterances:.2f} s"
+    return f" for a batch of {utterances} × {run['step_audio_s'] / utterances:.2f} s"
 
 
 def _compute(run: Run) -> Iterable[tuple[str, str]]:
-    yield "a step", f"{_scaled(run['flops_per_step'])}FLOP{_probe(run)}"
+    yield "a step", f"{_scaled(run['flops_per_step'])}FLOP{_batch(run)}"
     yield (
         "utilisation",
         f"{number(run['utilisation'], '.1%')} of {_scaled(run['matmul_flops_per_s'])}FLOP/s, "

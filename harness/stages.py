@@ -104,6 +104,13 @@ class Stages:
             samples = torch.div(samples - kernel, stride, rounding_mode="floor") + 1
         return samples
 
+    def samples(self, frames: Tensor) -> Tensor:
+        """The fewest samples that so many frames come of; both (B,) integers."""
+        config = self.model.config
+        for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
+            frames = (frames - 1) * stride + kernel
+        return frames
+
     def width(self, depth: int) -> int:
         """Values a frame in the state that enters stage `depth` (at least 1)."""
         if depth == 1:

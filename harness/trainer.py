@@ -18,7 +18,7 @@ from serbench.harness.batches import Indices, batches_by_length, ordered_batches
 from serbench.harness.cache import StateCache
 from serbench.harness.dropout import lighten
 from serbench.harness.errors import CacheError, StrategyError
-from serbench.harness.footprint import Step, bytes_of, observed
+from serbench.harness.footprint import Cost, Step, bytes_of, fitted, observed
 from serbench.harness.heads.base import Head
 from serbench.harness.meter import Gauge, Meter
 from serbench.harness.metrics import ccc
@@ -31,9 +31,6 @@ from serbench.harness.strategy import Variant
 __all__ = ["Data", "Evaluation", "Trainer"]
 
 Split = Literal["train", "validation", "test"]
-PROBED = 2
-"""Utterances, of the median length, in the step that is looked at: the fewest with a concordance.
-Bytes and operations grow with the batch as with its padded seconds."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +104,7 @@ class Trainer:
         self._best: dict[str, Tensor] = {}
         self._unproven = True
         self._written_bytes = 0
-        self._probe_audio_s = 0.0
-        self._probed: list[Step] = []
+        self._costs: list[Cost] = []
         self._gradient_bytes = 0
         self._prefix = self._enter_depth(self.stages.frozen_depth())
 
@@ -127,14 +123,16 @@ class Trainer:
         """Bytes and operations of a step; with several sets of trained parameters, the largest."""
         assert self._optimizer is not None
         states = (s for state in self._optimizer.state.values() for s in state.values())
+        usual = int(np.median(self.data.audio.samples[self.data.splits["train"]]))
+        batch = self.training.batch_size, int(self.stages.frames(torch.tensor(usual)))
         return Footprint(
             weight_bytes=bytes_of(self._weights()),
             gradient_bytes=self._gradient_bytes,
             optimizer_bytes=bytes_of(s for s in states if isinstance(s, Tensor)),
-            saved_activation_bytes=max(step.saved_activation_bytes for step in self._probed),
-            flops_per_step=max(step.flops for step in self._probed),
-            probe_utterances=PROBED,
-            probe_audio_s=self._probe_audio_s,
+            saved_activation_bytes=max(c.saved_activation_bytes(*batch) for c in self._costs),
+            flops_per_step=max(cost.flops(*batch) for cost in self._costs),
+            step_utterances=self.training.batch_size,
+            step_audio_s=self.training.batch_size * usual / SAMPLE_RATE_HZ,
         )
 
     def fit(self, on_validation: Callable[[int, Evaluation], None] | None) -> None:
@@ -193,31 +191,31 @@ class Trainer:
             former, self._prefix = self._prefix, self._enter_depth(depth)
             self._written_bytes += former.written_bytes
             former.close()
-        self._probe()
+        self._look()
 
-    def _probe(self) -> None:
-        """Look at what a step takes, in one that is neither timed nor learnt from."""
-        lengths = self.data.audio.samples[self.data.splits["train"]]
-        samples = torch.full((PROBED,), int(np.median(lengths)))
-        labels = torch.linspace(-1, 1, PROBED, device=self.device)[:, None]
-        labels = labels.expand(-1, self._labels.shape[1])
+    def _look(self) -> None:
+        """Find out what a step takes, in small ones that are neither timed nor learnt from."""
         self._ready_to_train()
         buffers = {name: value.clone() for name, value in self.backbone.model.named_buffers()}
-
-        def step() -> None:
-            entering = self._prefix.imagined(samples)
-            self._loss(self.head.loss(self._predict(entering), labels)).backward()
-
         with torch.random.fork_rng():
-            self._probed.append(observed(step, self._weights()))
+            self._costs.append(fitted(self._observed))
         parameters = [p for _, p in self._named()]
         gradients = [p.grad for p in parameters if p.grad is not None]
         self._gradient_bytes = max(self._gradient_bytes, bytes_of(gradients))
-        self._probe_audio_s = int(samples.sum()) / SAMPLE_RATE_HZ
         for parameter in parameters:
             parameter.grad = None
         for name, buffer in self.backbone.model.named_buffers():
             buffer.copy_(buffers[name])
+
+    def _observed(self, utterances: int, frames: int) -> Step:
+        labels = torch.linspace(-1, 1, utterances, device=self.device)[:, None]
+        labels = labels.expand(-1, self._labels.shape[1])
+
+        def forward() -> Tensor:
+            entering = self._prefix.imagined(utterances, frames)
+            return self._loss(self.head.loss(self._predict(entering), labels))
+
+        return observed(forward, self._weights())
 
     def _weights(self) -> Iterator[Tensor]:
         yield from (p for p in self.backbone.model.parameters())
@@ -282,9 +280,13 @@ class Trainer:
                 last = position == len(batches) - 1
                 self._learn(loss, apply=last or (position + 1) % self.training.accumulate == 0)
             gauge.loss = float(torch.stack(losses).mean())
-            gauge.flops = self._probed[-1].flops / self._probe_audio_s * gauge.padded_audio_s
+            gauge.flops = sum(self._flops(batch) for batch in batches)
         if not math.isfinite(gauge.loss):
             raise StrategyError(f"the training loss of epoch {epoch} is {gauge.loss}")
+
+    def _flops(self, batch: Indices) -> float:
+        longest = torch.tensor(self.data.audio.samples[batch].max())
+        return self._costs[-1].flops(len(batch), int(self.stages.frames(longest)))
 
     def _ready_to_train(self) -> None:
         self.stages.set_training(self._prefix.depth)

@@ -1,6 +1,6 @@
 """What ranking one row takes: its intervals from the predictions of a large test split.
 
-OMP_NUM_THREADS=1 pytest tests/benchmarks/test_bootstrap.py --benchmark-only
+OMP_NUM_THREADS=1 pytest tests/benchmarks/test_bootstrap.py --benchmark-enable --benchmark-only
 """
 
 from __future__ import annotations

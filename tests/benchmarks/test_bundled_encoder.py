@@ -1,6 +1,6 @@
 """What a step through the bundled encoder takes, beside other convolutions of the same frame rate.
 
-pytest tests/benchmarks/test_bundled_encoder.py --benchmark-only --benchmark-min-rounds=20
+pytest tests/benchmarks/test_bundled_encoder.py --benchmark-enable --benchmark-only
 """
 
 from __future__ import annotations

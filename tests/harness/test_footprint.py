@@ -19,7 +19,7 @@ from serbench.harness.stages import Stages
 def test_a_linear_map_forward_and_backward() -> None:
     linear = nn.Linear(20, 30)
     x = torch.randn(4, 20, requires_grad=True)
-    step = observed(lambda: linear(x).sum().backward(), linear.parameters())
+    step = observed(lambda: linear(x).sum(), linear.parameters())
     assert step.flops == 3 * 2 * 4 * 20 * 30, "forward, gradient of the input, of the weights"
     assert step.saved_activation_bytes == 4 * 20 * 4, "the input, and not the weights"
 
@@ -33,21 +33,21 @@ def test_what_does_not_learn_takes_no_backward() -> None:
 def test_a_storage_that_is_saved_twice_counts_once() -> None:
     x = torch.randn(50, requires_grad=True)
 
-    def step() -> None:
+    def forward() -> Tensor:
         y = x * 2
-        (y * y[:25].sum() + y.exp()).sum().backward()
+        return (y * y[:25].sum() + y.exp()).sum()
 
-    kept = observed(step, [x]).saved_activation_bytes
+    kept = observed(forward, [x]).saved_activation_bytes
     assert kept == 4 * (50 + 50 + 1), "y, exp(y) and the sum"
 
 
-def products_in_place() -> None:
-    torch.zeros(4, 5).addmm_(torch.randn(4, 7), torch.randn(7, 5))
+def products_in_place() -> Tensor:
+    return torch.zeros(4, 5).addmm_(torch.randn(4, 7), torch.randn(7, 5))
 
 
-def attention() -> None:
+def attention() -> Tensor:
     query, key, value = torch.randn(3, 2, 4, 10, 16, requires_grad=True)
-    functional.scaled_dot_product_attention(query, key, value).sum().backward()
+    return functional.scaled_dot_product_attention(query, key, value).sum()
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_three_layers_of_the_base_geometry() -> None:
     frames = torch.tensor([199])
     states = torch.randn(1, 199, 768)
 
-    def step() -> None:
-        stages.run(states, frames, stages.frozen_depth()).sum().backward()
+    def forward() -> Tensor:
+        return stages.run(states, frames, stages.frozen_depth()).sum()
 
     weights = 3 * (4 * 768 * 768 + 2 * 768 * 3072)
     linear, products = 6 * 199 * weights, 3 * 6 * 2 * 199 * 199 * 768
     # The first layer's input needs no gradient.
     saved = 3 * 2 * 199 * 768 * 768
-    assert observed(step, encoder.model.parameters()).flops == linear + products - saved
+    assert observed(forward, encoder.model.parameters()).flops == linear + products - saved
 
 
 def test_bytes_by_dtype_and_shared_storage() -> None:

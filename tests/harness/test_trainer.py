@@ -17,8 +17,10 @@ from serbench.harness.cache import StateCache
 from serbench.harness.contract import SMALL, encoder, learn, sounds
 from serbench.harness.convolutions import FrozenConvolutions
 from serbench.harness.errors import CacheError, StrategyError
+from serbench.harness.footprint import observed
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Training
+from serbench.harness.prefix import Raw
 from serbench.harness.results import Phase
 from serbench.harness.strategy import Strategy, Variant
 from serbench.harness.trainer import Evaluation, Trainer
@@ -135,11 +137,34 @@ def test_operations_grow_with_padded_audio() -> None:
     learner.fit(None)
     found = learner.footprint
     assert found.flops_per_step
-    assert found.probe_audio_s
+    assert found.step_audio_s
     for phase in (p for p in phases if p.phase == "train"):
         assert phase.padded_audio_s
-        expected = found.flops_per_step * phase.padded_audio_s / found.probe_audio_s
-        assert phase.flops == pytest.approx(expected)
+        expected = found.flops_per_step * phase.padded_audio_s / found.step_audio_s
+        assert phase.flops == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("label", ["full", "top-layers:layers=1", "lora", "dora", "weighted-sum"])
+def test_the_cost_of_small_steps_tells_that_of_large_ones(label: str) -> None:
+    """Exactly, although some of it grows with the square of the length, and some not at all."""
+    learner = trainer(label, batch_size=6)
+    learner.fit(None)
+    (cost,) = learner._costs
+    samples = learner.stages.samples(torch.full((5,), 90))
+    batch = torch.randn(5, int(samples[0]))
+
+    def forward() -> torch.Tensor:
+        raw = Raw(batch, samples, cached=False)
+        entering = learner._prefix.enter(np.arange(5), raw, 0.0, keep=False)
+        loss = learner.head.loss(learner._predict(entering), torch.randn(5, 2))
+        return learner._loss(loss)
+
+    learner._ready_to_train()
+    large = observed(forward, learner._weights())
+    assert cost.flops(5, 90) == pytest.approx(large.flops, rel=1e-9)
+    # A few bytes of labels and lengths are not kept for each utterance.
+    saved = cost.saved_activation_bytes(5, 90)
+    assert saved == pytest.approx(large.saved_activation_bytes, rel=1e-3)
 
 
 def test_what_learns_more_computes_and_saves_more() -> None:

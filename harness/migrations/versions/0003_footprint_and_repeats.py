@@ -22,7 +22,7 @@ _FLOATS = (
     "energy_j",
     "start_s",
     "flops_per_step",
-    "probe_audio_s",
+    "step_audio_s",
     "matmul_flops_per_s",
     "utilisation",
 )
@@ -36,7 +36,7 @@ def upgrade() -> None:
     """
     with op.batch_alter_table("runs") as runs:
         runs.add_column(sa.Column("repeat", sa.Integer(), nullable=False, server_default="0"))
-        for name in ("position", "probe_utterances", "gpu_others"):
+        for name in ("position", "step_utterances", "gpu_others"):
             runs.add_column(sa.Column(name, sa.Integer()))
         for name in _BYTES:
             runs.add_column(sa.Column(name, sa.BigInteger()))
