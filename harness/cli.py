@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import os
-import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,9 +16,7 @@ from serbench.harness.errors import RequestError, SerbenchError
 from serbench.harness.metrics import size
 
 if TYPE_CHECKING:
-    from serbench.harness.plan import Spec
-    from serbench.harness.request import Planned
-    from serbench.harness.results import Provenance
+    from serbench.harness.session import Session
 
 __all__ = ["app", "main"]
 
@@ -114,6 +106,7 @@ def run(
 ) -> None:
     """Finetune, clock and score: each SPEC (or suite) with each seed, into the database."""
     from serbench.harness.request import Request, plan
+    from serbench.harness.session import Interrupted, Session
 
     given = {"epochs": epochs, "batch_size": batch_size, "limit": limit}
     numbers = {name: str(value) for name, value in given.items() if value is not None}
@@ -138,7 +131,34 @@ def run(
         )
     )
     _warn_of_problems()
-    _Session(planned, db, rerun=rerun, as_json=as_json).carry_out(dry_run)
+    session = Session(planned, db, rerun=rerun, as_json=as_json)
+    if dry_run:
+        session.tell()
+        return
+    try:
+        failed = session.carry_out()
+    except Interrupted as interrupted:
+        sys.stderr.write(f"serbench: {interrupted}\n")
+        sys.exit(INTERRUPTED)
+    _print_ranking(session, as_json)
+    if failed:
+        sys.exit(FAILED)
+
+
+def _print_ranking(session: Session, as_json: bool) -> None:
+    first = session.planned.specs[0]
+    rows = _ranked(
+        session.db,
+        machine=str(session.machine["key"]),
+        corpus=first.corpus_name,
+        backbone=first.backbone,
+        head=first.head,
+    )
+    rows = [row for row in rows if session.asked_for(row)]
+    if as_json:
+        console.print_json({"event": "ranking", "rows": rows}, compact=True)
+    else:
+        console.ranking_table(rows)
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:
@@ -154,184 +174,6 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
 def _warn_of_problems() -> None:
     for origin, problem in strategy.problems().items():
         sys.stderr.write(f"serbench: left out {origin}: {problem}\n")
-
-
-class _Session:
-    """The runs of one command: what is done already, what is left, and how they end."""
-
-    def __init__(self, planned: Planned, db: str, *, rerun: bool, as_json: bool) -> None:
-        from serbench.harness.environment import environment, machine
-        from serbench.harness.plan import fingerprint
-
-        self.planned, self.db, self.json = planned, db, as_json
-        self.machine, self.environment = machine(), environment()
-        key = str(self.machine["key"])
-        self.prints = {fingerprint(spec, key, self.environment): spec for spec in planned.specs}
-        self.rerun = rerun
-
-    def carry_out(self, dry_run: bool) -> None:
-        from serbench.harness.records import finished, open_database
-        from serbench.leaderboard.queries import open_for_reading
-
-        if dry_run and not Path(self.db).exists() and "://" not in self.db:
-            self._list(set())
-            return
-        engine = open_for_reading(self.db) if dry_run else open_database(self.db)
-        done = set() if self.rerun else finished(engine, self.prints)
-        if dry_run:
-            self._list(done)
-            return
-        left = {mark: spec for mark, spec in self.prints.items() if mark not in done}
-        if done and not self.json:
-            console.say(f"{len(done)} of {len(self.prints)} runs are in {self.db} already")
-        failed = self._run(engine, left) if left else 0
-        self._rank()
-        if failed:
-            sys.exit(FAILED)
-
-    def _list(self, done: set[str]) -> None:
-        rows = [
-            {
-                "label": spec.label,
-                "seed": spec.seed,
-                "repeat": spec.repeat,
-                "done": mark in done,
-                "fingerprint": mark,
-            }
-            for mark, spec in self.prints.items()
-        ]
-        if self.json:
-            console.print_json(rows)
-            return
-        console.table(
-            ("run", "seed", "repeat", ""),
-            [
-                (
-                    str(r["label"]),
-                    str(r["seed"]),
-                    str(r["repeat"] or ""),
-                    "done" if r["done"] else "to run",
-                )
-                for r in rows
-            ],
-        )
-
-    def _run(self, engine: Any, left: dict[str, Spec]) -> int:
-        from serbench.harness.records import record
-        from serbench.harness.results import Message, Result
-        from serbench.harness.runner import Runner
-
-        for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, _interrupt_once)
-        provenance, runner, failed = self._provenance(), Runner(), 0
-        with console.RunReport(len(left), self.json) as report:
-
-            def write(
-                position: int, mark: str, spec: Spec, result: Result, started_at: datetime
-            ) -> int:
-                return record(
-                    engine,
-                    spec,
-                    result,
-                    provenance,
-                    fingerprint=mark,
-                    started_at=started_at,
-                    synthetic=self.planned.corpus.synthetic,
-                    derived=self.planned.corpus.derived,
-                    position=position,
-                )
-
-            try:
-                for position, (mark, spec) in enumerate(left.items()):
-
-                    def heard(message: Message, spec: Spec = spec) -> None:
-                        report.heard(spec, message)
-
-                    report.started(spec)
-                    started_at = datetime.now(timezone.utc)
-                    try:
-                        result = runner.run(spec, heard)
-                    except KeyboardInterrupt as interrupt:
-                        if interrupt.args:
-                            write(position, mark, spec, interrupt.args[0], started_at)
-                        raise
-                    with _undisturbed():
-                        run_id = write(position, mark, spec, result, started_at)
-                        report.ended(spec, result, run_id)
-                    failed += result.status != "ok"
-            except KeyboardInterrupt:
-                report.__exit__()
-                self._say_how_to_go_on(provenance.command)
-        return failed
-
-    def _say_how_to_go_on(self, command: str) -> NoReturn:
-        sys.stderr.write(
-            f"serbench: interrupted; what was finished is in {self.db}. This goes on with the "
-            f"rest:\n  {command}\n"
-        )
-        sys.exit(INTERRUPTED)
-
-    def _provenance(self) -> Provenance:
-        from serbench.harness.results import Provenance
-
-        return Provenance(
-            machine=self.machine,
-            environment=self.environment,
-            command=shlex.join(["serbench", *sys.argv[1:]]),
-        )
-
-    def _rank(self) -> None:
-        first = self.planned.specs[0]
-        rows = _ranked(
-            self.db,
-            machine=str(self.machine["key"]),
-            corpus=first.corpus_name,
-            backbone=first.backbone,
-            head=first.head,
-        )
-        asked = {_asked(spec) for spec in self.planned.specs}
-        rows = [row for row in rows if _shown(row) in asked]
-        if self.json:
-            console.print_json({"event": "ranking", "rows": rows}, compact=True)
-        else:
-            console.ranking_table(rows)
-
-
-def _asked(spec: Spec) -> str:
-    variant = spec.variant
-    return _shown(
-        {
-            "strategy": variant.name,
-            "config": variant.config,
-            "precision": variant.precision,
-            "cached": variant.cached,
-            "training": dataclasses.asdict(spec.training),
-        }
-    )
-
-
-def _shown(row: dict[str, Any]) -> str:
-    """What tells a configuration from the others of one backbone, corpus and head."""
-    keys = ("strategy", "config", "precision", "cached", "training")
-    return json.dumps([row[key] for key in keys], sort_keys=True)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put an interrupt off until what was finished is written."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-
-
-def _interrupt_once(*_: object) -> NoReturn:
-    """Interrupt, and let nothing disturb the writing of what was interrupted."""
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _ranked(db: str, **filters: str | None) -> list[dict[str, Any]]:

@@ -6,11 +6,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serbench.harness import strategy
 from serbench.harness.cache import default_folder
 from serbench.harness.environment import environment, machine, resolve_device
-from serbench.harness.strategy import PRECISIONS
+from serbench.harness.strategy import PRECISIONS, Precision
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Finding", "examine"]
 
@@ -57,10 +61,13 @@ def _arithmetic(backbone: str, init: str, device: str) -> Iterator[Finding]:
 
     from serbench.harness import arithmetic
     from serbench.harness import backbone as backbones
+    from serbench.harness.footprint import matmul_flops_per_s
 
     encoder = backbones.load(backbones.locate(backbone, init))
     where = torch.device(device)
     encoder.model.to(where).eval()
+    full_rate = matmul_flops_per_s(where, "fp32")
+    yield Finding("fp32", True, f"matrix products at {full_rate / 1e12:.3g} TFLOP/s")
     for precision in PRECISIONS[1:]:
         if precision == "fp16" and where.type == "cpu":
             yield Finding("fp16", True, "not offered on the CPU")
@@ -68,5 +75,16 @@ def _arithmetic(backbone: str, init: str, device: str) -> Iterator[Finding]:
         checks = arithmetic.check_kernels(encoder.model, where, precision)
         worst = max(checks, key=lambda check: check.relative_error)
         text = f"{backbone} on {device}: {len(checks)} kernels against fp32, the worst off by "
-        text += f"{worst.relative_error:.2%} ({worst.kernel})"
+        text += (
+            f"{worst.relative_error:.2%} ({worst.kernel}); {_speed(where, precision, full_rate)}"
+        )
         yield Finding(precision, all(check.right for check in checks), text)
+
+
+def _speed(device: torch.device, precision: Precision, full_rate: float) -> str:
+    from serbench.harness.footprint import matmul_flops_per_s
+
+    rate = matmul_flops_per_s(device, precision)
+    ratio = rate / full_rate
+    verdict = f"{ratio:.2g}x fp32's" if ratio > 1 else f"{ratio:.2g}x fp32's: it costs time here"
+    return f"matrix products at {rate / 1e12:.3g} TFLOP/s, {verdict}"

@@ -24,7 +24,7 @@ __all__ = [
 
 DIMENSIONS = ("activation", "valence", "dominance")
 
-Unit = Literal["CCC", "s", "audio s/s", "×", "share", "epochs", "bytes", "parameters"]
+Unit = Literal["CCC", "s", "audio s/s", "×", "share", "epochs", "bytes", "parameters", "FLOP", "J"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +195,71 @@ METRICS: dict[str, Metric] = {
             "cache_bytes",
             "Cache on disk",
             "Size of the stored outputs of the frozen part of the encoder; empty without a cache.",
+        ),
+        _bytes(
+            "peak_process_vram_bytes",
+            "GPU memory of the process",
+            "Most memory of the run's process on the GPU while training as the driver counts it, "
+            "context and kernels included; empty without a GPU.",
+        ),
+        _bytes(
+            "weight_bytes",
+            "Weights",
+            "Bytes of all parameters and buffers of encoder, added modules and head.",
+        ),
+        _bytes(
+            "gradient_bytes",
+            "Gradients",
+            "Bytes of the gradients of what learns.",
+        ),
+        _bytes(
+            "optimizer_bytes",
+            "Optimiser",
+            "Bytes of the optimiser's state: two moments of each parameter that learns.",
+        ),
+        _bytes(
+            "saved_activation_bytes",
+            "Saved activations",
+            "Bytes that a step keeps for its backward pass, whatever the device: each storage "
+            "once, copies of weights in 16 bits included, for a batch of utterances that are all "
+            "of the median length.",
+        ),
+        Metric(
+            key="flops_per_step",
+            label="Operations a step",
+            unit="FLOP",
+            higher_is_better=False,
+            description=(
+                "Floating-point operations of a step's matrix products, attentions and "
+                "convolutions, forward and backward, a multiply and an add as two, for a batch of "
+                "utterances that are all of the median length."
+            ),
+        ),
+        Metric(
+            key="utilisation",
+            label="Utilisation",
+            unit="share",
+            higher_is_better=True,
+            description=(
+                "Operations a second in the warm epochs, padding included, as a share of what a "
+                "large matrix product reaches on the same device at the same precision: what is "
+                "left to 1 is the room for a faster harness."
+            ),
+        ),
+        _seconds(
+            "data_wait_s",
+            "Waiting for data",
+            "Wall-clock time of a warm epoch in which a step had to wait for its batch.",
+        ),
+        Metric(
+            key="energy_j",
+            label="Energy",
+            unit="J",
+            higher_is_better=False,
+            description=(
+                "Energy that the whole GPU took in a warm epoch, whoever used it; empty without a "
+                "GPU that counts it."
+            ),
         ),
         _parameters(
             "trainable_params",

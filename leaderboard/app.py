@@ -16,8 +16,16 @@ from serbench.leaderboard import charts, comparison, queries, ranking, tables
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
 
-COSTS = ("epoch_s", "run_s", "peak_vram_bytes", "peak_host_anonymous_bytes", "trainable_params")
-GOODS = ("ccc_activation", "ccc_valence", "ccc_dominance", "audio_s_per_s")
+COSTS = (
+    "epoch_s",
+    "run_s",
+    "peak_vram_bytes",
+    "peak_host_anonymous_bytes",
+    "saved_activation_bytes",
+    "energy_j",
+    "trainable_params",
+)
+GOODS = ("ccc_activation", "ccc_valence", "ccc_dominance", "audio_s_per_s", "utilisation")
 
 
 def database() -> str:

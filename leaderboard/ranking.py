@@ -87,11 +87,41 @@ class Row:
     break_even_epoch: int | None
     speedup_vs_full: float | None
     time_saved_vs_full: float | None
+    data_wait_s: float | None
+    utilisation: float | None
+    energy_j: float | None
     peak_vram_bytes: int | None
+    peak_reserved_bytes: int | None
+    peak_process_vram_bytes: int | None
     peak_host_bytes: int | None
     peak_host_anonymous_bytes: int | None
+    weight_bytes: int | None
+    gradient_bytes: int | None
+    optimizer_bytes: int | None
+    saved_activation_bytes: int | None
+    flops_per_step: float | None
     trainable_params: int | None
     total_params: int | None
+
+
+MEDIANS = ("audio_s_per_s", "cache_fill_s", "data_wait_s", "utilisation", "energy_j")
+PEAKS = (
+    "peak_vram_bytes",
+    "peak_reserved_bytes",
+    "peak_process_vram_bytes",
+    "peak_host_bytes",
+    "peak_host_anonymous_bytes",
+)
+COUNTS = (
+    "weight_bytes",
+    "gradient_bytes",
+    "optimizer_bytes",
+    "saved_activation_bytes",
+    "flops_per_step",
+    "trainable_params",
+    "total_params",
+)
+"""Figures that all seeds of a row have alike."""
 
 
 def chosen_runs(runs: Sequence[Run], *, every_source: bool = False) -> list[int]:
@@ -232,11 +262,6 @@ class _Ranking:
             noise_epoch_share=noise.epoch_share,
             noise_run_share=noise.run_share,
             noise_ccc=noise.ccc,
-            peak_vram_bytes=member.peak("peak_vram_bytes"),
-            peak_host_bytes=member.peak("peak_host_bytes"),
-            peak_host_anonymous_bytes=member.peak("peak_host_anonymous_bytes"),
-            trainable_params=newest["trainable_params"],
-            total_params=newest["total_params"],
         )
 
     def _accuracy(self, member: Configuration) -> dict[str, Any]:
@@ -251,14 +276,16 @@ class _Ranking:
 
     def _cost(self, member: Configuration) -> dict[str, Any]:
         epoch_s, full_s = member.epoch_s, self.reference_epoch_s
-        fill_s = member.over_seeds("cache_fill_s", statistics.median)
+        medians = {key: member.over_seeds(key, statistics.median) for key in MEDIANS}
+        live_s = self._live_epoch_s(member)
         share = epoch_s / full_s if epoch_s and full_s else None
         return {
+            **medians,
+            **{key: member.peak(key) for key in PEAKS},
+            **{key: member.newest[key] for key in COUNTS},
             "epoch_s": epoch_s,
-            "audio_s_per_s": member.over_seeds("audio_s_per_s", statistics.median),
-            "cache_fill_s": fill_s,
             "run_s": member.run_s,
-            "break_even_epoch": _break_even(fill_s, epoch_s, self._live_epoch_s(member)),
+            "break_even_epoch": _break_even(medians["cache_fill_s"], epoch_s, live_s),
             "speedup_vs_full": 1 / share if share else None,
             "time_saved_vs_full": 1 - share if share else None,
         }

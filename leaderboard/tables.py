@@ -21,12 +21,16 @@ FIGURES = (
     "audio_s_per_s",
     "peak_vram_bytes",
     "peak_host_anonymous_bytes",
+    "saved_activation_bytes",
+    "utilisation",
+    "energy_j",
     "trainable_params",
 )
 SCALES = {
     "peak_vram_bytes": (2.0**30, "GiB"),
     "peak_host_bytes": (2.0**30, "GiB"),
     "peak_host_anonymous_bytes": (2.0**30, "GiB"),
+    "saved_activation_bytes": (2.0**30, "GiB"),
     "trainable_params": (1e6, "millions"),
     "total_params": (1e6, "millions"),
 }

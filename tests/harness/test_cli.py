@@ -127,7 +127,7 @@ def test_show_gives_one_run_whole(ran: Path) -> None:
         "filled in",
         "independent of device",
         "saved activations",
-        "GFLOP for a batch of 2",
+        "GFLOP for a batch of",
         "the matmul peak here in bf16",
         "its row's of 1 seed",
         "number 2 of its command",
