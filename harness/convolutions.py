@@ -48,6 +48,10 @@ class FrozenConvolutions:
     def covers(extractor: Any) -> bool:
         """Whether these are convolutions of the kinds that are known here."""
         first, *others = extractor.conv_layers
+        if any(
+            module._forward_hooks or module._forward_pre_hooks for module in extractor.modules()
+        ):
+            return False
         return _is_known(first, nn.GroupNorm, nn.LayerNorm) and all(
             _is_known(layer, nn.LayerNorm) for layer in others
         )
@@ -79,14 +83,17 @@ class FrozenConvolutions:
     def _one(self, wave: Tensor, valid: int, reach: int) -> Tensor:
         first, *others = self._layers
         windows = wave[: max(valid, reach)].unfold(0, len(first.weight), first.stride)
-        x = self._first(windows, (valid - len(first.weight)) // first.stride + 1)
+        x = self._first(windows, *(self._windows(samples) for samples in (valid, reach)))
         for layer, products in zip(others, self._products[1:], strict=True):
             x = _activated(_convolved(x, layer, products), layer)
         return x
 
-    def _first(self, windows: Tensor, valid: int) -> Tensor:
+    def _windows(self, samples: int) -> int:
+        return (samples - len(self._layers[0].weight)) // self._layers[0].stride + 1
+
+    def _first(self, windows: Tensor, valid: int, reached: int) -> Tensor:
         layer = self._layers[0]
-        rows = windows.to(self._dtype).contiguous()
+        rows = windows[:reached].to(self._dtype).contiguous()
         if isinstance(layer.norm, nn.GroupNorm):
             weight, bias = _folded(windows[:valid].double(), layer, layer.norm)
             return _gelu_(torch.addmm(bias.to(self._dtype), rows, weight.to(self._dtype)))
@@ -100,7 +107,8 @@ def _is_known(layer: Any, *norms: type[nn.Module]) -> bool:
     convolution, norm = layer.conv, getattr(layer, "layer_norm", None)
     per_channel = not isinstance(norm, nn.GroupNorm) or norm.num_groups == norm.num_channels
     return (
-        type(convolution) is nn.Conv1d
+        type(layer).__module__.startswith("transformers.models.")
+        and type(convolution) is nn.Conv1d
         and convolution.groups == 1
         and convolution.padding == (0,)
         and convolution.dilation == (1,)

@@ -1,4 +1,4 @@
-"""What a training step takes whatever the device: bytes, operations, and what the device can do."""
+"""What a training step takes, in bytes and operations, and what the device can do."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["Cost", "Step", "bytes_of", "fitted", "matmul_flops_per_s", "observed
 LOOKED_AT = ((2, 10), (2, 20), (2, 30), (3, 10))
 """Utterances and frames of the steps that are looked at: small, and enough to tell four terms; one
 utterance alone has no concordance."""
-MATRIX = {"cpu": 2048, "cuda": 8192}
+MATRIX = {"cpu": 2048, "cuda": 4096}
 """Rows and columns of the square product: large enough that a larger one is no faster."""
 PRODUCTS = 10
-"""Half a second on two cores, once a command; other work on the machine disturbs some of them."""
+"""Half a second on two cores, once a command and precision; other work disturbs some of them."""
 
 
 def _product(_: Any, left: Any, right: Any, **__: Any) -> int:
@@ -96,7 +96,7 @@ Terms = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Cost:
-    """What steps take by their size, exactly.
+    """What steps take by their size: exactly in operations, nearly in bytes.
 
     Both figures are sums of four terms: one a step, which is products and copies of weights alone,
     one an utterance, one a frame, and one for each pair of frames of an utterance, by attention.
@@ -148,15 +148,20 @@ def matmul_flops_per_s(device: torch.device, precision: Precision) -> float:
     """What the device reaches in a large square matrix product: the best of a few."""
     size = MATRIX[device.type]
     a, b = (torch.randn(size, size, device=device).to(STATE_DTYPES[precision]) for _ in range(2))
-    torch.mm(a, b)
-    return 2 * size**3 / min(_seconds(lambda: torch.mm(a, b), device) for _ in range(PRODUCTS))
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    out = torch.mm(a, b)
+    seconds = [_seconds(a, b, out) for _ in range(PRODUCTS)]
+    del a, b, out
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        # What the allocator keeps would count as the run's.
+        torch.cuda.empty_cache()
+    return 2 * size**3 / min(seconds)
+
+
+def _seconds(left: Tensor, right: Tensor, out: Tensor) -> float:
+    if out.is_cuda:
+        torch.cuda.synchronize(out.device)
     start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    torch.mm(left, right, out=out)
+    if out.is_cuda:
+        torch.cuda.synchronize(out.device)
     return time.perf_counter() - start

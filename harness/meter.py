@@ -29,7 +29,7 @@ SAMPLE_S = 0.05
 """How often the anonymous memory is read; the kernel keeps a peak of the resident memory only. Each
 look takes a core from the training for a moment: at 20 ms it cost 2 % of a short step."""
 GPU_SAMPLE_S = 0.1
-"""How often NVML is asked: a few calls into the driver, under a millisecond each."""
+"""How often NVML is asked, which takes a few calls into the driver."""
 
 
 @dataclass

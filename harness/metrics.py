@@ -220,7 +220,7 @@ METRICS: dict[str, Metric] = {
         _bytes(
             "saved_activation_bytes",
             "Saved activations",
-            "Bytes that a step keeps for its backward pass, whatever the device: each storage "
+            "Bytes that a step keeps for its backward pass on this kind of device: each storage "
             "once, copies of weights in 16 bits included, for a batch of utterances that are all "
             "of the median length.",
         ),
@@ -242,8 +242,8 @@ METRICS: dict[str, Metric] = {
             higher_is_better=True,
             description=(
                 "Operations a second in the warm epochs, padding included, as a share of what a "
-                "large matrix product reaches on the same device at the same precision: what is "
-                "left to 1 is the room for a faster harness."
+                "large matrix product reaches on the same device at the same precision: how near "
+                "a run is to what the device can do."
             ),
         ),
         _seconds(

@@ -151,7 +151,7 @@ class Gpu:
 
 
 class ProcessMemory:
-    """Bytes that this process holds on a GPU, to be read every few milliseconds.
+    """Bytes that this process holds on a GPU, to be read while it works.
 
     `source` is "process" once NVML has listed this process, which it can when CUDA has started.
     Until then, and for good where NVML does not know it, `source` is "device delta": bytes in use

@@ -72,7 +72,8 @@ def _time(run: Run) -> Iterable[tuple[str, str]]:
     yield "whole run", f"{number(run['run_s'], '.1f')} s{_start(run)}"
     if run["cached"]:
         fill_s = run["cache_fill_s"]
-        filled = "found filled, if in part" if fill_s is None else f"filled in {fill_s:.2f} s"
+        found = "found filled, if in part" if run["status"] == "ok" else "filled in – s"
+        filled = found if fill_s is None else f"filled in {fill_s:.2f} s"
         yield "cache", f"{size(run['cache_bytes'])}, {filled}"
 
 
@@ -91,12 +92,12 @@ def _standing(run: Run, row: Run | None) -> Iterable[tuple[str, str]]:
         return
     if row["speedup_vs_full"]:
         saved = f"{row['time_saved_vs_full']:.1%} of its time saved"
-        yield "against full fp32", f"{row['speedup_vs_full']:.3g}x as fast, {saved}"
+        yield "all in fp32, uncached", f"its row {row['speedup_vs_full']:.3g}x as fast, {saved}"
     if run["cached"]:
         paid = row["break_even_epoch"]
         yield (
             "break-even",
-            f"after {paid} epochs" if paid else "not known: no run without the cache",
+            f"after {paid} epochs" if paid else "never, or not known",
         )
     seeds = "1 seed" if row["runs"] == 1 else f"{row['runs']} seeds"
     yield "rank", f"{number(row['rank'], 'd')}, its row's of {seeds}"

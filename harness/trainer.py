@@ -120,7 +120,10 @@ class Trainer:
 
     @property
     def footprint(self) -> Footprint:
-        """Bytes and operations of a step; with several sets of trained parameters, the largest."""
+        """Bytes and operations of a step; with several sets of trained parameters, the largest.
+
+        The optimiser's state is that of the end, when it is largest.
+        """
         assert self._optimizer is not None
         states = (s for state in self._optimizer.state.values() for s in state.values())
         usual = int(np.median(self.data.audio.samples[self.data.splits["train"]]))
@@ -197,7 +200,7 @@ class Trainer:
         """Find out what a step takes, in small ones that are neither timed nor learnt from."""
         self._ready_to_train()
         buffers = {name: value.clone() for name, value in self.backbone.model.named_buffers()}
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             self._costs.append(fitted(self._observed))
         parameters = [p for _, p in self._named()]
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -271,7 +274,9 @@ class Trainer:
         ]
         self._ready_to_train()
         losses: list[Tensor] = []
+        flops = sum(self._flops(batch) for batch in batches)
         with self._clocked("train", epoch) as gauge:
+            gauge.flops = flops
             for position, entering in enumerate(self._entering(batches, gauge, "train", epoch)):
                 labels = self._labels[torch.from_numpy(batches[position])]
                 labels = labels.to(self.device, non_blocking=True)
@@ -280,7 +285,6 @@ class Trainer:
                 last = position == len(batches) - 1
                 self._learn(loss, apply=last or (position + 1) % self.training.accumulate == 0)
             gauge.loss = float(torch.stack(losses).mean())
-            gauge.flops = sum(self._flops(batch) for batch in batches)
         if not math.isfinite(gauge.loss):
             raise StrategyError(f"the training loss of epoch {epoch} is {gauge.loss}")
 

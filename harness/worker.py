@@ -117,8 +117,13 @@ def run(spec: Spec, send: Send, matmul_flops_per_s: float | None = None) -> None
     with nvml.opened(spec.device) as gpu:
         others = None if gpu is None else gpu.others(cuda_started=torch.cuda.is_initialized())
         if others is not None and others.processes:
-            send(Note(f"{others.processes} other processes hold {size(others.held_bytes)} on it"))
+            held = "" if others.held_bytes is None else f" ({size(others.held_bytes)})"
+            send(Note(f"others held memory on {spec.device}: {others.processes}{held}"))
         device = torch.device(spec.device)
+        # Its look at the memory in use comes before CUDA's own.
+        meter = Meter(device, send, gpu)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         # fp32 means fp32, whatever the surroundings prefer: TF32 would round products' inputs.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         peak = matmul_flops_per_s or footprint.matmul_flops_per_s(device, spec.variant.precision)
@@ -128,7 +133,7 @@ def run(spec: Spec, send: Send, matmul_flops_per_s: float | None = None) -> None
             gpu_other_bytes=others.held_bytes if others else None,
         )
         send(surroundings)
-        _carry_out(spec, Meter(device, send, gpu), surroundings, send)
+        _carry_out(spec, meter, surroundings, send)
 
 
 def _carry_out(spec: Spec, meter: Meter, surroundings: Footprint, send: Send) -> None:

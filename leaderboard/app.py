@@ -138,8 +138,9 @@ def show_table(rows: Sequence[Row]) -> None:
     st.dataframe(frame, hide_index=True, column_config=columns, placeholder="–", key="ranking")
     st.caption(
         "Rows that share a rank cannot be told apart: the 95 % interval of their difference, from "
-        "a bootstrap over speakers and seeds, includes zero. ● marks rows that no other beats in "
-        f"CCC, time and memory together. {noise_sentence(vars(rows[0]))}"
+        "a bootstrap over speakers and seeds, includes zero, or it is no larger than "
+        "a run's from its own repeat. Rows of cost only share ranks by seconds. ● marks rows that "
+        f"no other beats in CCC, time and memory together. {noise_sentence(vars(rows[0]))}"
     )
 
 

@@ -128,6 +128,12 @@ def chosen(runs: Sequence[Run], a: str, b: str) -> list[tuple[Ids, Ids]]:
     """
     numbers = [text.isdecimal() for text in (a, b)]
     if all(numbers):
+        known = {str(run["id"]) for run in runs}
+        for number in (a, b):
+            if number not in known:
+                raise RequestError(
+                    f"there is no run {number} here (serbench rank lists what there is)"
+                )
         return [((int(a),), (int(b),))]
     if any(numbers):
         raise RequestError(f"name two specs or the numbers of two runs, not '{a}' and '{b}'")
@@ -268,7 +274,9 @@ class _Pair:
         return (*each, *mean)
 
     def _accuracy(self, name: str, dimensions: Sequence[str]) -> Accuracy:
-        difference = self.draws.difference(self.a, self.b, dimensions, noise=self.group.noise.ccc)
+        # The floor is of the mean; that of a single dimension is not known.
+        noise = self.group.noise.ccc if name == MEAN else None
+        difference = self.draws.difference(self.a, self.b, dimensions, noise=noise)
         a_low, a_high = self.draws.interval(self.a, dimensions) or (None, None)
         b_low, b_high = self.draws.interval(self.b, dimensions) or (None, None)
         return Accuracy(

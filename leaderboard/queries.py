@@ -182,10 +182,11 @@ def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
     """
     if not str(run_id).isdecimal():
         raise RequestError(f"a run is named by its number, not '{run_id}'")
-    number = int(run_id)
+    # No database counts further.
+    number = min(int(run_id), 2**63 - 1)
     found = _dicts(engine, sa.select(RunRow.__table__).where(RunRow.id == number))
     if not found:
-        raise RequestError(f"there is no run {number}")
+        raise RequestError(f"there is no run {run_id}")
     row = found[0]
     machine = sa.select(MachineRow.__table__).where(MachineRow.id == row.pop("machine_id"))
     software = sa.select(EnvironmentRow.__table__).where(

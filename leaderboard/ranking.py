@@ -121,7 +121,7 @@ COUNTS = (
     "trainable_params",
     "total_params",
 )
-"""Figures that all seeds of a row have alike."""
+"""Figures that all seeds of a row have alike, if they ended well."""
 
 
 def chosen_runs(runs: Sequence[Run], *, every_source: bool = False) -> list[int]:
@@ -282,7 +282,7 @@ class _Ranking:
         return {
             **medians,
             **{key: member.peak(key) for key in PEAKS},
-            **{key: member.newest[key] for key in COUNTS},
+            **{key: (member.seeds or (member.newest,))[-1][key] for key in COUNTS},
             "epoch_s": epoch_s,
             "run_s": member.run_s,
             "break_even_epoch": _break_even(medians["cache_fill_s"], epoch_s, live_s),

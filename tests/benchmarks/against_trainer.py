@@ -4,8 +4,8 @@
 
 Everything has a process of its own, and every round runs everything once, so that a drifting
 machine favours nothing. The peer is what one would write without serbench: full finetuning in fp32
-of `Wav2Vec2ForSequenceClassification` with frozen convolutions, on the same utterances, in the same
-batches of 8 x 4 s. It skips no layer and masks no frame, as no run here does.
+of `Wav2Vec2ForSequenceClassification` with frozen convolutions, on the same utterances, in batches
+of 8 x 4 s as well. It skips no layer and masks no frame, as no run here does.
 """
 
 from __future__ import annotations

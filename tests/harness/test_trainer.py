@@ -184,7 +184,10 @@ def test_what_learns_more_computes_and_saves_more() -> None:
 def test_looking_at_a_step_leaves_no_trace() -> None:
     """Neither in gradients, nor in buffers, nor in PyTorch's generator."""
     learner = trainer("full")
+    norm = torch.nn.BatchNorm1d(SMALL["hidden_size"])  # type: ignore[arg-type]
+    learner.backbone.model.encoder.pos_conv_embed.batch_norm = norm
     before = [b.clone() for b in learner.backbone.model.buffers()]
+    assert before
     state = torch.get_rng_state()
     learner._follow_strategy()
     assert all(p.grad is None for _, p in learner._named())
@@ -200,7 +203,7 @@ def test_faster_kernels_keep_the_loss_curve(
 ) -> None:
     """Against the library's convolutions, dropout and attention, where dropping is too rare to be.
 
-    A probability of 0 would leave the attention's own path out.
+    A probability of 0 would leave the attention's own path out. Masks have tests of their own.
     """
 
     def curve() -> list[float]:
