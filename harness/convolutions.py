@@ -1,10 +1,4 @@
-"""The frozen convolutions as matrix products over channels-last frames.
-
-A convolution with kernel k and stride s is, for each run of s taps, one product of rows that lie
-beside one another: its input is read in place, and nothing is copied but the first windows. A
-normalisation over time behind the first one is folded into its weights, since mean and variance of
-a linear map of the windows follow from the windows' own.
-"""
+"""The frozen convolutions as matrix products over channels-last frames (decision 0014)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Dropout on a CPU: masks from whole words of random bits, kept in one byte an element.
-
-PyTorch draws a number of its own for each element, on one core, and keeps the mask in the precision
-of what it masks: a fifth of the time of a step, and most of what it saves for the backward pass.
-"""
+"""Dropout on a CPU: masks from whole words of random bits, in one byte an element (0013)."""
 
 from __future__ import annotations
 
