@@ -122,7 +122,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """Bytes and operations of one training step, whatever the device; None for what is not known.
+    """Bytes and operations of one training step; None for what is not known.
 
     `saved_activation_bytes` and `flops_per_step` are for a batch of `step_utterances` that are all
     of the median length, `step_audio_s` together. `matmul_flops_per_s` is what the device reached
