@@ -18,7 +18,7 @@ from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
 
 if TYPE_CHECKING:
-    from serbench.harness.corpora.base import Summary
+    from serbench.harness.corpora.summary import Summary
     from serbench.leaderboard.comparison import Comparison, Side
 
 __all__ = [

@@ -7,16 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from serbench.harness import backbone, cache, corpora, heads, strategy
+from serbench.harness.corpora.base import SPLITS, Corpus
 from serbench.harness.environment import resolve_device
 from serbench.harness.errors import RequestError
 from serbench.harness.plan import CorpusRef, Spec, Suite, Training, checked, interleaved
 from serbench.harness.strategy import Variant
-
-if TYPE_CHECKING:
-    from serbench.harness.corpora.base import Corpus
 
 __all__ = ["DEFAULT_BACKBONE", "DEFAULT_CORPUS", "Planned", "Request", "plan", "read_bytes"]
 
@@ -79,6 +76,7 @@ def plan(request: Request) -> Planned:
     )
     ref = read_corpus(_named(request.corpus, suite.corpus, suite, "--corpus"))
     corpus = corpora.load(ref)
+    _require_splits(corpus)
     first = Spec(
         variant=variants[0],
         source_hash="",
@@ -128,6 +126,15 @@ def _suite(request: Request) -> Suite:
         "nothing to run: name SPECs, such as NAME+bf16+cache, or give --all, or --suite NAME "
         "(serbench list shows what there is)"
     )
+
+
+def _require_splits(corpus: Corpus) -> None:
+    missing = sorted(set(SPLITS) - set(corpus.utterances["split"]))
+    if missing:
+        raise RequestError(
+            f"corpus '{corpus.name}' has no {' and no '.join(missing)} split, and a run trains on "
+            "one, selects by another and is told by the third"
+        )
 
 
 def _repeats(request: Request, suite: Suite, specs: Sequence[Spec]) -> list[Spec]:

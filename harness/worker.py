@@ -239,13 +239,12 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
     table = corpus.utterances
     longest = int(training.max_seconds * SAMPLE_RATE_HZ)
     samples = np.minimum(table["samples"].to_numpy(np.int64), longest)
-    ids = table["id"].tolist()
     splits = table["split"].to_numpy()
     labels = np.stack([corpus.scaled(table[d]) for d in corpus.dimensions], axis=1)
     indices = {s: _limited(np.flatnonzero(splits == s), training.limit) for s in SPLITS}
 
     def waveform(index: int) -> npt.NDArray[np.float32]:
-        cut = corpus.waveform(ids[index])[:longest]
+        cut = corpus.waveform(index, longest)
         return standardised(cut) if normalize else cut
 
     read = kept_in_memory(waveform) if again else waveform
@@ -273,7 +272,7 @@ def _cache_opener(
         frames[kept] = stages.frames(torch.from_numpy(data.audio.samples[kept])).numpy()
         audio = hashlib.blake2b(digest_size=12)
         for index in kept:
-            audio.update(corpus.audio_key(corpus.utterances["id"].iloc[index]).encode())
+            audio.update(corpus.audio_key(int(index)).encode())
         dtype = spec.cache_dtype
         if dtype == "auto":
             dtype = str(STATE_DTYPES[spec.variant.precision]).removeprefix("torch.")

@@ -18,7 +18,8 @@ from ridge import held_out
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora import audiofolder
-from serbench.harness.corpora.base import Corpus, summarise
+from serbench.harness.corpora.base import Corpus
+from serbench.harness.corpora.summary import summarise
 from serbench.harness.metrics import ccc
 
 

@@ -26,14 +26,10 @@ from typing import Any
 import pandas as pd
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from serbench.harness.corpora.base import (
-    SPLITS,
-    Corpus,
-    Summary,
-    probe,
-    speaker_splits,
-    summarise,
-)
+from serbench.harness.corpora.base import SPLITS, Corpus
+from serbench.harness.corpora.folds import speaker_splits
+from serbench.harness.corpora.recordings import probe
+from serbench.harness.corpora.summary import Summary, summarise
 from serbench.harness.errors import CorpusError, RequestError
 from serbench.harness.metrics import DIMENSIONS
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from serbench.harness.corpora.base import Corpus, Split, probe
+from serbench.harness.corpora.base import Corpus, Split
+from serbench.harness.corpora.recordings import probe
 from serbench.harness.errors import CorpusError, RequestError
 
 __all__ = ["EMOTIONS", "PAD", "SPEAKER_SPLITS", "load"]

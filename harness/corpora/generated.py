@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import TypeAlias
 
@@ -17,13 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
-from serbench.harness.corpora.base import (
-    SHORTEST,
-    SPLITS,
-    Corpus,
-    Utterance,
-    utterance_id,
-)
+from serbench.harness.corpora.base import SPLITS, Corpus, Utterance
+from serbench.harness.corpora.recordings import SHORTEST
 from serbench.harness.errors import RequestError
 from serbench.harness.metrics import DIMENSIONS
 
@@ -178,16 +173,16 @@ class Sound:
 class GeneratedCorpus(Corpus):
     """A corpus without files, whose waveforms are synthesised when they are asked for."""
 
-    sounds: Mapping[str, Sound]
-    """By the utterance's id."""
+    sounds: Sequence[Sound]
+    """One an utterance, in their order."""
 
-    def waveform(self, utterance: Utterance) -> NDArray[np.float32]:
+    def waveform(self, utterance: Utterance, longest: int | None = None) -> NDArray[np.float32]:
         """Mono audio at 16 kHz with shape (samples,); the same in every process."""
-        return self.sounds[utterance_id(utterance)].waveform()
+        return self.sounds[self._position(utterance)].waveform()[:longest]
 
     def audio_key(self, utterance: Utterance) -> str:
         """What identifies the sound, here and elsewhere."""
-        return self.sounds[utterance_id(utterance)].key()
+        return self.sounds[self._position(utterance)].key()
 
     content_key = audio_key
 
@@ -278,13 +273,13 @@ def _ratings(ids: NDArray[np.str_], felt: Wave, rng: np.random.Generator) -> pd.
     return ratings
 
 
-def _sounds(table: pd.DataFrame, felt: Wave) -> dict[str, Sound]:
+def _sounds(table: pd.DataFrame, felt: Wave) -> list[Sound]:
     # Rounded, because the last bits of a random number may differ from machine to machine.
     expressed = np.round(felt, 6)
-    columns = (table[name] for name in ("id", "voice", "take", "samples"))
-    return {
-        name: Sound(voice=voice, take=take, samples=samples, activation=activation, valence=valence)
-        for name, voice, take, samples, (activation, valence, _) in zip(
+    columns = (table[name] for name in ("voice", "take", "samples"))
+    return [
+        Sound(voice=voice, take=take, samples=samples, activation=activation, valence=valence)
+        for voice, take, samples, (activation, valence, _) in zip(
             *columns, expressed.tolist(), strict=True
         )
-    }
+    ]

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from serbench.harness.errors import CorpusError, RequestError, SerbenchError
 from serbench.harness.plan import CorpusRef, Spec, Suite, Training, fingerprint, suite_names
@@ -239,3 +241,9 @@ def test_a_corpus_with_findings_is_refused_with_all_of_them(tmp_path: Path) -> N
     with pytest.raises(CorpusError) as caught:
         planned("full", corpus=str(tmp_path))
     assert len(caught.value.findings) >= 2
+
+
+def test_a_corpus_without_all_splits_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "03a01Fa.wav", np.zeros(1600), 16_000)
+    with pytest.raises(RequestError, match="'emodb' has no test and no validation split"):
+        planned("full", corpus=f"emodb={tmp_path}")

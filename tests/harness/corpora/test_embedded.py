@@ -10,8 +10,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from serbench.harness.corpora import audiofolder, embedded, names
-from serbench.harness.corpora.base import SPLITS, Corpus, summarise
+from serbench.harness.corpora.base import SPLITS, Corpus
 from serbench.harness.corpora.embedded import FOLDER, POINTS, Annotators
+from serbench.harness.corpora.summary import summarise
 from serbench.harness.errors import RequestError
 from serbench.harness.metrics import DIMENSIONS, ccc
 

@@ -77,12 +77,6 @@ def test_a_missing_or_empty_folder(tmp_path: Path) -> None:
             emodb.load(str(folder))
 
 
-def test_speakers_of_one_split_are_not_enough(tmp_path: Path, write_wav: WriteWav) -> None:
-    write_wav(tmp_path / "03a01Fa.wav")
-    with pytest.raises(CorpusError, match="there is no test split"):
-        emodb.load(str(tmp_path))
-
-
 @pytest.mark.data
 @pytest.mark.skipif(not REAL.is_dir(), reason="EmoDB is not beside the checkout")
 def test_the_real_one_has_its_known_counts() -> None:

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from serbench.harness.corpora import generated
-from serbench.harness.corpora.base import SPLITS, Corpus, summarise
+from serbench.harness.corpora.base import SPLITS, Corpus
 from serbench.harness.corpora.generated import GeneratedCorpus, Recipe, Sound
+from serbench.harness.corpora.summary import summarise
 from serbench.harness.errors import RequestError
 from serbench.harness.metrics import ccc
 
@@ -122,7 +123,7 @@ def test_speakers_differ() -> None:
 
 def test_labels_are_near_what_the_sounds_express_but_not_it(corpus: Corpus) -> None:
     assert isinstance(corpus, GeneratedCorpus)
-    expressed = [corpus.sounds[name].valence for name in corpus.utterances["id"]]
+    expressed = [sound.valence for sound in corpus.sounds]
     related = np.corrcoef(expressed, corpus.utterances["valence"])[0, 1]
     assert 0.9 < related < 0.995
 

@@ -1,0 +1,93 @@
+"""Audio files: how long they are by their headers, and their sound as 16 kHz mono."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from serbench.harness.backbone import SAMPLE_RATE_HZ
+from serbench.harness.errors import CorpusError
+
+__all__ = ["RESAMPLING", "SHORTEST", "probe", "read"]
+
+RESAMPLING = "mono-16k-soxr-hq"
+"""Names what `read` does to a file, so that what is kept of another way is not taken for it."""
+SHORTEST = 400
+"""Samples in the receptive field of the convolutions of wav2vec 2.0 and its kin (25 ms): shorter
+audio gives an encoder no frame."""
+MARGIN_S = 0.1
+"""Read beyond the end of a part, so that the resampler's filter has what follows it."""
+
+
+def read(path: str, samples: int, *, start_s: float = 0.0, whole: bool) -> NDArray[np.float32]:
+    """So many samples of mono audio at 16 kHz, channels averaged, full scale at ±1.
+
+    Args:
+        path: of a file in any format, rate and channel count that libsndfile knows.
+        samples: at 16 kHz; no more of the file than these is decoded, unless it should be whole.
+        start_s: where in the file they start.
+        whole: the file should end with them.
+
+    Raises:
+        CorpusError: the file cannot be read, or is not as long as that.
+    """
+    frames, rate_hz = _decoded(path, None if whole else samples / SAMPLE_RATE_HZ, start_s)
+    mono = frames.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise CorpusError(f"{path} holds samples that are not finite")
+    if rate_hz != SAMPLE_RATE_HZ:
+        mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
+    # Rounding may differ by one between the header's arithmetic and the resampler's.
+    if len(mono) < samples - 1 or (whole and len(mono) > samples + 1):
+        raise CorpusError(
+            f"{path} gives {len(mono)} samples at 16 kHz, not the {samples} its header "
+            "promised: it is damaged, or has changed since"
+        )
+    fitted = np.zeros(samples, dtype=np.float32)
+    fitted[: len(mono)] = mono[:samples]
+    return fitted
+
+
+def _decoded(path: str, seconds: float | None, start_s: float) -> tuple[NDArray[np.float32], int]:
+    """Frames (T, channels) and their rate; to the end of the file if no seconds are named."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate_hz: int = file.samplerate
+            file.seek(min(round(start_s * rate_hz), file.frames))
+            count = -1 if seconds is None else math.ceil((seconds + MARGIN_S) * rate_hz)
+            frames: NDArray[np.float32] = file.read(count, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}") from error
+    return frames, rate_hz
+
+
+def probe(paths: Sequence[Path]) -> list[int | str]:
+    """For each file its length in samples at 16 kHz, from the header, or what is wrong with it."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(_probe, paths))
+
+
+def _probe(path: Path) -> int | str:
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError):
+        return "there is no such file"
+    if size == 0:
+        return "the file is empty"
+    try:
+        header = soundfile.info(str(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        # The library's message repeats the path, which the finding names already.
+        return f"unreadable audio ({str(error).rpartition(': ')[2]})"
+    samples = (2 * header.frames * SAMPLE_RATE_HZ + header.samplerate) // (2 * header.samplerate)
+    if samples < SHORTEST:
+        seconds = header.frames / header.samplerate
+        return f"too short: {seconds:.3f} s, and an encoder needs {SHORTEST / SAMPLE_RATE_HZ} s"
+    return int(samples)
