@@ -147,6 +147,10 @@ class StateCache:
             "name a folder on another disk with --cache-dir, or run without +cache"
         )
 
+    def bytes_of(self, indices: npt.NDArray[np.int64]) -> int:
+        """What the states of these utterances take."""
+        return int(self._frames[indices].sum()) * self.width * ITEM_BYTES[self.dtype]
+
     def holds(self, indices: Sequence[int]) -> bool:
         """Whether the states of all these utterances are there."""
         return all(self._checked[index] or self._check(index) for index in indices)

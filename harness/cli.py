@@ -43,6 +43,9 @@ Corpus = Annotated[str | None, typer.Option(help="Only this corpus.")]
 Backbone = Annotated[str | None, typer.Option(help="Only this backbone.")]
 Head = Annotated[str | None, typer.Option(help="Only this head.")]
 Suite = Annotated[str | None, typer.Option(help="Only runs of this suite.")]
+TestCorpus = Annotated[
+    str | None, typer.Option(help="Scores on this further corpus instead of the own one.")
+]
 CacheDir = Annotated[
     str | None, typer.Option("--cache-dir", help="Where frame states lie; else the XDG cache.")
 ]
@@ -74,6 +77,14 @@ def run(
     ] = None,
     init: Annotated[str | None, typer.Option(help="pretrained or random weights.")] = None,
     corpus: Annotated[str | None, typer.Option(help="NAME, NAME=ROOT, or a folder.")] = None,
+    folds: Annotated[
+        str | None,
+        typer.Option("--folds", "--fold", help="Folds by speaker: all, all/10, 1,2 or 1/10."),
+    ] = None,
+    test_corpus: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=ROOT]", help="Also test on this one; it is not trained on."),
+    ] = None,
     head: Annotated[str | None, typer.Option(help="What is predicted.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs at most.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Utterances a batch.")] = None,
@@ -120,6 +131,8 @@ def run(
             corpus=corpus,
             head=head,
             seeds=seeds,
+            folds=folds,
+            test_corpora=tuple(test_corpus or ()),
             repeats=repeats,
             device=device,
             plugins=tuple(plugin or ()),
@@ -176,12 +189,14 @@ def _warn_of_problems() -> None:
         sys.stderr.write(f"serbench: left out {origin}: {problem}\n")
 
 
-def _ranked(db: str, **filters: str | None) -> list[dict[str, Any]]:
+def _ranked(
+    db: str, *, test_corpus: str | None = None, **filters: str | None
+) -> list[dict[str, Any]]:
     from serbench.leaderboard import queries, ranking
 
     engine = queries.open_for_reading(db)
-    runs = queries.configurations(engine, **filters)
-    predictions = queries.predictions(engine, ranking.chosen_runs(runs))
+    runs = queries.configurations(engine, test_corpus=test_corpus, **filters)
+    predictions = queries.predictions(engine, ranking.chosen_runs(runs), test_corpus=test_corpus)
     current = {entry.name: entry.source_hash for entry in strategy.entries()}
     return [dataclasses.asdict(row) for row in ranking.rank(runs, predictions, current=current)]
 
@@ -194,12 +209,21 @@ def rank(
     backbone: Backbone = None,
     head: Head = None,
     suite: Suite = None,
+    test_corpus: TestCorpus = None,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Rank what the database holds; only rows that compare share a table."""
     strategy.discover(tuple(plugin or ()))
-    rows = _ranked(db, machine=machine, corpus=corpus, backbone=backbone, head=head, suite=suite)
+    rows = _ranked(
+        db,
+        machine=machine,
+        corpus=corpus,
+        backbone=backbone,
+        head=head,
+        suite=suite,
+        test_corpus=test_corpus,
+    )
     if as_json:
         console.print_json(rows)
     elif rows:
@@ -218,6 +242,7 @@ def compare(
     backbone: Backbone = None,
     head: Head = None,
     suite: Suite = None,
+    test_corpus: TestCorpus = None,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -227,12 +252,21 @@ def compare(
     strategy.discover(tuple(plugin or ()))
     engine = queries.open_for_reading(db)
     runs = queries.configurations(
-        engine, machine=machine, corpus=corpus, backbone=backbone, head=head, suite=suite
+        engine,
+        machine=machine,
+        corpus=corpus,
+        backbone=backbone,
+        head=head,
+        suite=suite,
+        test_corpus=test_corpus,
     )
-    found = [
-        comparison.compare(runs, queries.predictions(engine, (*first, *second)), first, second)
-        for first, second in comparison.chosen(runs, a, b)
-    ]
+
+    def compared(first: tuple[int, ...], second: tuple[int, ...]) -> comparison.Comparison:
+        ids = (*first, *second)
+        predictions = queries.predictions(engine, ids, test_corpus=test_corpus)
+        return comparison.compare(runs, predictions, first, second)
+
+    found = [compared(*pair) for pair in comparison.chosen(runs, a, b)]
     if as_json:
         console.print_json([dataclasses.asdict(each) for each in found])
         return

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from serbench.harness.metrics import METRICS, count, noise_sentence, size, written
+from serbench.harness.metrics import METRICS, count, folds_told, noise_sentence, size, written
 from serbench.harness.plan import Spec
 from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
@@ -125,25 +125,33 @@ class RunReport:
                 compact=True,
             )
             return
-        ccc = ", ".join(
-            f"{score.dimension} {score.value:.3f}"
-            for score in result.scores
-            if score.epoch is None and score.metric == "ccc"
-        )
-        outcome = f"{wall_s:.1f} s{'  CCC ' + ccc if ccc else ''}"
+        ccc = _final(result, spec.corpus_name)
+        outcome = f"{wall_s:.1f} s{'  ' + ccc if ccc else ''}"
         line = f"{result.status:<11} {spec.label}  {_seed(spec)}  "
         line += outcome if result.status == "ok" else (result.message or "")
         self._progress.console.print(Text(line), soft_wrap=not self._console.is_terminal)
-        for note in result.notes:
+        tested = [f"{_final(result, each.name)} on {each.name}" for each in spec.elsewhere]
+        for note in (*(tested if result.status == "ok" else ()), *result.notes):
             self._progress.console.print(Text(f"            {note}"), soft_wrap=True)
 
 
+def _final(result: Result, corpus: str) -> str:
+    """The CCC of each dimension on the test split of a corpus; empty for a run without scores."""
+    scores = [
+        f"{score.dimension} {score.value:.3f}"
+        for score in result.scores
+        if score.epoch is None and score.metric == "ccc" and score.corpus == corpus
+    ]
+    return f"CCC {', '.join(scores)}" if scores else ""
+
+
 def _named(spec: Spec) -> dict[str, Any]:
-    return {"label": spec.label, "seed": spec.seed, "repeat": spec.repeat}
+    return {"label": spec.label, "seed": spec.seed, "fold": spec.fold, "repeat": spec.repeat}
 
 
 def _seed(spec: Spec) -> str:
-    return f"seed {spec.seed}" + (f" repeat {spec.repeat}" if spec.repeat else "")
+    parts = ("seed", spec.seed), ("fold", spec.fold), ("repeat", spec.repeat or None)
+    return " ".join(f"{name} {value}" for name, value in parts if value is not None)
 
 
 def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -170,7 +178,8 @@ def _heading(row: Mapping[str, Any]) -> str:
     training = row["training"]
     facts = (
         f"{row['backbone']} ({row['init']} weights)",
-        row["corpus"],
+        " in ".join(part for part in (row["corpus"], folds_told(row)) if part),
+        *([f"tested on {row['tested_on']}"] if row["tested_on"] != row["corpus"] else []),
         f"{row['head']} head",
         f"{training['epochs']} epochs of batches of {training['batch_size']}",
         *(f"{key}={training[key]}" for key in ("limit",) if training[key] is not None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -14,9 +14,11 @@ __all__ = [
     "DIMENSIONS",
     "METRICS",
     "Metric",
+    "Sums",
     "Unit",
     "ccc",
     "count",
+    "folds_told",
     "noise_sentence",
     "size",
     "written",
@@ -285,6 +287,30 @@ METRICS: dict[str, Metric] = {
 """Every measure by its key."""
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Sums over pairs of a prediction p and a truth y, by which parts of a whole add up exactly."""
+
+    count: float
+    p: float
+    y: float
+    pp: float
+    yy: float
+    py: float
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def ccc(self) -> float | None:
+        """As `ccc` of all the pairs; None where that is NaN."""
+        n = self.count
+        spread = n * (self.pp + self.yy) - 2 * self.p * self.y
+        if n < 2 or spread <= 1e-12 * n * (self.pp + self.yy):
+            return None
+        return 2 * (n * self.py - self.p * self.y) / spread
+
+
 def ccc(
     truth: Sequence[float] | NDArray[np.floating],
     prediction: Sequence[float] | NDArray[np.floating],
@@ -342,6 +368,17 @@ def written(key: str, value: float | None) -> str:
     if METRICS[key].unit == "s":
         return "–" if value is None else f"{value:.2f} s"
     return size(value) if METRICS[key].unit == "bytes" else count(value)
+
+
+def folds_told(row: Mapping[str, Any]) -> str:
+    """Which folds a row's scores are of, such as `5 folds` or `folds 1, 2 of 5`; empty for none."""
+    numbers, count = row["fold_numbers"], row["folds"]
+    if count is None:
+        return ""
+    if len(numbers) == count:
+        return f"{count} folds"
+    several = "s" if len(numbers) > 1 else ""
+    return f"fold{several} {', '.join(map(str, numbers))} of {count}"
 
 
 def noise_sentence(row: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ else:
 __all__ = [
     "PROTOCOL",
     "CorpusRef",
+    "Elsewhere",
     "Spec",
     "Suite",
     "Training",
@@ -85,6 +86,17 @@ class CorpusRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """A corpus that a trained model is tested on, and was not trained on."""
+
+    ref: CorpusRef
+    name: str
+    hash: str
+    synthetic: bool
+    derived: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     """One run, whole: what its process is given, and all that its fingerprint rests on.
 
@@ -103,8 +115,11 @@ class Spec:
     training: Training
     seed: int
     device: str
+    fold: str | None = None
+    """`NUMBER/COUNT`, the fold whose splits are taken; None for the corpus's one split."""
     repeat: int = 0
     """0, or the number of the repeat by which the noise floor is told; never part of a mean."""
+    elsewhere: tuple[Elsewhere, ...] = ()
     backbone_folder: str | None = None
     cost_only: bool = False
     suite: str | None = None
@@ -143,6 +158,9 @@ def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> st
         "cost_only": spec.cost_only,
         "cache": [spec.cache_dtype, spec.fresh_cache] if spec.variant.cached else None,
         "machine": machine_key,
+        # Only where they are asked for, so that what was finished before there were any still is.
+        **({"fold": spec.fold} if spec.fold else {}),
+        **({"elsewhere": [other.hash for other in spec.elsewhere]} if spec.elsewhere else {}),
     }
     text = json.dumps(facts, sort_keys=True, default=list)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
@@ -151,9 +169,14 @@ def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> st
 def interleaved(specs: Iterable[Spec]) -> list[Spec]:
     """All variants of the first seed, then of the next, so that a drifting machine favours none.
 
-    Repeats end their seed's round, far from what they repeat, so that drift shows in the noise.
+    A seed's round goes fold by fold. Repeats end it, far from what they repeat, so that drift shows
+    in the noise.
     """
-    return sorted(specs, key=lambda spec: (spec.seed, spec.repeat))
+    return sorted(specs, key=lambda spec: (spec.seed, spec.repeat, _fold_number(spec)))
+
+
+def _fold_number(spec: Spec) -> int:
+    return int(spec.fold.partition("/")[0]) if spec.fold else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +195,8 @@ class Suite:
     corpus: str | None = None
     head: str = "consensus"
     seeds: tuple[int, ...] = (0,)
+    folds: str | None = None
+    """As `--folds` takes it; None for the corpus's one split."""
     cost_only: bool = False
     fresh_cache: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class Prefix:
         self.cache = cache
         self.fill_s = 0.0
         self._stages = stages
-        self._audio = audio
+        self.audio = audio
         self._device = device
         self._precision: Precision = precision
         self._dtype = STATE_DTYPES[precision] if cache is None else getattr(torch, cache.dtype)
@@ -91,7 +92,7 @@ class Prefix:
         """Get a batch from the disk; safe in a thread of its own."""
         if self.cache is not None and self.cache.holds(indices.tolist()):
             return self._pinned(Raw(*self.cache.read(indices.tolist()), cached=True))
-        return self._pinned(Raw(*self._audio.batch(indices), cached=False))
+        return self._pinned(Raw(*self.audio.batch(indices), cached=False))
 
     def enter(self, indices: Indices, raw: Raw, wait_s: float, *, keep: bool) -> Entering:
         """Bring a fetched batch to the first trainable stage.
@@ -111,6 +112,12 @@ class Prefix:
             self.cache.write(indices.tolist(), entering.states.cpu())
             self.fill_s += self._clock() - start + wait_s
         return Entering(entering.states.to(self._working_dtype), entering.frames)
+
+    def elsewhere(self, audio: Audio) -> Prefix:
+        """The same states of other audio: rounded as the cache rounds, but not kept."""
+        other = copy.copy(self)
+        other.audio, other.cache, other.fill_s = audio, None, 0.0
+        return other
 
     def imagined(self, utterances: int, frames: int) -> Entering:
         """Noise of so many frames, as it enters from a full cache or, without one, live."""

@@ -44,7 +44,7 @@ __all__ = [
     "upgrade",
 ]
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every schema revision, oldest first. Here too, so that opening needs no import of alembic."""
 HEAD = REVISIONS[-1]
 BUSY_TIMEOUT_MS = 30_000
@@ -69,6 +69,7 @@ class Base(DeclarativeBase):
         float: sa.Double(),
         dict[str, Any]: sa.JSON(),
         list[str]: sa.JSON(),
+        list[dict[str, Any]]: sa.JSON(none_as_null=True),
     }
 
 
@@ -142,6 +143,10 @@ class RunRow(Base):
     seed: Mapped[int]
     repeat: Mapped[int] = mapped_column(server_default="0")
     """0, or the number of a repeat with the same seed, by which the noise floor is told."""
+    fold: Mapped[str | None]
+    """`NUMBER/COUNT`; NULL for the corpus's one split."""
+    elsewhere: Mapped[list[dict[str, Any]] | None]
+    """Name, hash, synthetic and derived of each further corpus that was tested on."""
     position: Mapped[int | None]
     """Place among the runs of one command, from 0: rows are interleaved."""
     training: Mapped[dict[str, Any]]
@@ -255,7 +260,8 @@ class Totals:
     """Median wall seconds of the warm training epochs."""
     cache_fill_s: float | None
     run_s: float | None
-    """Wall seconds of all phases but `save`: keeping the model is no cost of the strategy."""
+    """Wall seconds of all phases but `save` and `elsewhere`: neither keeping the model nor testing
+    it on further corpora is a cost of the strategy."""
     audio_s_per_s: float | None
     """Audio seconds trained on per wall second, over the warm training epochs."""
     peak_vram_bytes: int | None
@@ -280,7 +286,7 @@ def totals(phases: Sequence[Phase], *, filled: bool = True) -> Totals:
     train = [phase for phase in phases if phase.phase == "train"]
     warm = [phase for phase in train if not (phase.cold or phase.epoch == 0)]
     fills = [phase.wall_s for phase in phases if phase.phase == "cache_fill"]
-    counted = [phase.wall_s for phase in phases if phase.phase != "save"]
+    counted = [phase.wall_s for phase in phases if phase.phase not in ("save", "elsewhere")]
     return Totals(
         epoch_s=_median(phase.wall_s for phase in warm),
         cache_fill_s=sum(fills) if fills and filled else None,
@@ -496,10 +502,17 @@ def _asked(spec: Spec) -> dict[str, Any]:
         "suite": spec.suite,
         "seed": spec.seed,
         "repeat": spec.repeat,
+        "fold": spec.fold,
+        "elsewhere": _elsewhere(spec),
         "training": dataclasses.asdict(spec.training),
         "protocol": PROTOCOL,
         "device": spec.device,
     }
+
+
+def _elsewhere(spec: Spec) -> list[dict[str, Any]] | None:
+    keys = ("name", "hash", "synthetic", "derived")
+    return [{key: getattr(each, key) for key in keys} for each in spec.elsewhere] or None
 
 
 def _outcome(result: Result) -> dict[str, Any]:
@@ -516,16 +529,11 @@ def _outcome(result: Result) -> dict[str, Any]:
 
 
 def _figures(result: Result) -> dict[str, Any]:
-    figures = dataclasses.asdict(totals(result.phases, filled=_filled(result)))
+    figures = dataclasses.asdict(totals(result.phases, filled=result.filled_cache))
     achieved = figures.pop("achieved_flops_per_s")
     footprint = dataclasses.asdict(result.footprint or Footprint())
     peak = footprint["matmul_flops_per_s"]
     return {**figures, **footprint, "utilisation": achieved / peak if achieved and peak else None}
-
-
-def _filled(result: Result) -> bool:
-    kept = result.counts.cache_bytes if result.counts else None
-    return kept is not None and result.cache_written_bytes >= kept
 
 
 def _utterances(predictions: Predictions) -> list[dict[str, Any]]:

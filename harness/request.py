@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serbench.harness import backbone, cache, corpora, heads, strategy
+from serbench.harness.corpora import folds
 from serbench.harness.corpora.base import SPLITS, Corpus
 from serbench.harness.environment import resolve_device
 from serbench.harness.errors import RequestError
-from serbench.harness.plan import CorpusRef, Spec, Suite, Training, checked, interleaved
+from serbench.harness.plan import (
+    CorpusRef,
+    Elsewhere,
+    Spec,
+    Suite,
+    Training,
+    checked,
+    interleaved,
+)
 from serbench.harness.strategy import Variant
 
 __all__ = ["DEFAULT_BACKBONE", "DEFAULT_CORPUS", "Planned", "Request", "plan", "read_bytes"]
@@ -35,6 +44,10 @@ class Request:
     corpus: str | None = None
     head: str | None = None
     seeds: str | None = None
+    folds: str | None = None
+    """`all`, `all/COUNT`, or numbers joined by commas, with `/COUNT` or without."""
+    test_corpora: tuple[str, ...] = ()
+    """Corpora that the trained models are tested on as well, as `corpus` is written."""
     repeats: int | None = None
     """How often each variant runs again with each seed; None leaves it to the suite."""
     device: str = "auto"
@@ -76,7 +89,10 @@ def plan(request: Request) -> Planned:
     )
     ref = read_corpus(_named(request.corpus, suite.corpus, suite, "--corpus"))
     corpus = corpora.load(ref)
-    _require_splits(corpus)
+    wanted = request.folds or suite.folds
+    chosen: tuple[str | None, ...] = folds.chosen(wanted, corpus) if wanted else (None,)
+    for fold in chosen:
+        _require_splits(folds.parted(corpus, fold) if fold else corpus)
     first = Spec(
         variant=variants[0],
         source_hash="",
@@ -90,6 +106,7 @@ def plan(request: Request) -> Planned:
         head=heads.check(request.head or suite.head),
         training=_training(suite, request.settings),
         seed=0,
+        elsewhere=_elsewhere(request, corpus),
         device=device,
         cost_only=suite.cost_only,
         suite=suite.name or None,
@@ -102,10 +119,11 @@ def plan(request: Request) -> Planned:
     )
     specs = [
         dataclasses.replace(
-            first, variant=v, seed=seed, source_hash=strategy.find(v.name).source_hash
+            first, variant=v, seed=seed, fold=fold, source_hash=strategy.find(v.name).source_hash
         )
         for v in dict.fromkeys(variants)
         for seed in _seeds(request.seeds, suite)
+        for fold in chosen
     ]
     again = _repeats(request, suite, specs)
     return Planned(interleaved([*specs, *again]), corpus)
@@ -135,6 +153,36 @@ def _require_splits(corpus: Corpus) -> None:
             f"corpus '{corpus.name}' has no {' and no '.join(missing)} split, and a run trains on "
             "one, selects by another and is told by the third"
         )
+
+
+def _elsewhere(request: Request, corpus: Corpus) -> tuple[Elsewhere, ...]:
+    """The further corpora to test on; each must have a test split and a dimension in common."""
+    found: list[Elsewhere] = []
+    for text in request.test_corpora:
+        ref = read_corpus(text, "--test-corpus")
+        other = corpora.load(ref)
+        if other.name in {corpus.name, *(each.name for each in found)}:
+            raise RequestError(
+                f"--test-corpus {text}: there is a corpus '{other.name}' already, and scores are "
+                "told apart by that name (a corpus.toml can give another)"
+            )
+        if "test" not in set(other.utterances["split"]):
+            raise RequestError(f"--test-corpus {text}: '{other.name}' has no test split")
+        if not set(other.dimensions) & set(corpus.dimensions):
+            raise RequestError(
+                f"--test-corpus {text}: '{other.name}' has {', '.join(other.dimensions)}, and "
+                f"'{corpus.name}' teaches {', '.join(corpus.dimensions)}"
+            )
+        found.append(
+            Elsewhere(
+                ref=ref,
+                name=other.name,
+                hash=other.manifest_hash,
+                synthetic=other.synthetic,
+                derived=other.derived,
+            )
+        )
+    return tuple(found)
 
 
 def _repeats(request: Request, suite: Suite, specs: Sequence[Spec]) -> list[Spec]:
@@ -169,7 +217,7 @@ def _check_precisions(variants: Sequence[Variant], device: str) -> None:
             )
 
 
-def read_corpus(text: str) -> CorpusRef:
+def read_corpus(text: str, option: str = "--corpus") -> CorpusRef:
     """Read `NAME`, `NAME=ROOT` or a folder.
 
     Raises:
@@ -177,7 +225,7 @@ def read_corpus(text: str) -> CorpusRef:
     """
     name, equals, root = text.partition("=")
     if equals and not root:
-        raise RequestError(f"--corpus {text}: the folder after '=' is missing")
+        raise RequestError(f"{option} {text}: the folder after '=' is missing")
     if not equals and Path(text).is_dir() and text not in corpora.names():
         return CorpusRef(str(Path(text).resolve()))
     if root and Path(root).exists():

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Status = Literal["ok", "oom", "failed", "interrupted"]
-PhaseName = Literal["setup", "cache_fill", "train", "validate", "test", "save"]
+PhaseName = Literal["setup", "cache_fill", "train", "validate", "test", "elsewhere", "save"]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ class Finished:
 
     best_epoch: int | None
     model_path: str | None
-    cache_written_bytes: int = 0
+    filled_cache: bool = False
+    """The run itself put all that it reads from the cache there."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ class Result:
     """Seconds from asking for the run's process to its first word: what isolation costs."""
     best_epoch: int | None = None
     model_path: str | None = None
-    cache_written_bytes: int = 0
+    filled_cache: bool = False
     notes: list[str] = field(default_factory=list)
 
     def add(self, message: Message) -> None:
@@ -228,7 +229,7 @@ class Result:
             case Finished():
                 self.status = "ok"
                 self.best_epoch, self.model_path = message.best_epoch, message.model_path
-                self.cache_written_bytes = message.cache_written_bytes
+                self.filled_cache = message.filled_cache
             case Failure():
                 self.status, self.message = message.status, message.message
                 self.traceback = message.traceback

@@ -16,7 +16,7 @@ Facts = Iterable[tuple[str, str]]
 
 def print_run(run: Run, row: Run | None) -> None:
     """Print a run from `queries.run`, and what its row of the ranking says of it, if it has one."""
-    say(f"run {run['id']}: {run['label']}, seed {run['seed']}{_repeat(run)}: {run['status']}")
+    say(f"run {run['id']}: {run['label']}, seed {run['seed']}{_which(run)}: {run['status']}")
     if run["message"]:
         say(f"  {run['message']}")
     for note in run["notes"] or ():
@@ -38,17 +38,19 @@ def _section(title: str, facts: Facts) -> None:
     table((title, ""), list(facts))
 
 
-def _repeat(run: Run) -> str:
-    return f", repeat {run['repeat']}" if run["repeat"] else ""
+def _which(run: Run) -> str:
+    fold = f", fold {run['fold']}" if run["fold"] else ""
+    return fold + (f", repeat {run['repeat']}" if run["repeat"] else "")
 
 
 def _asked(run: Run) -> Iterable[tuple[str, str]]:
-    flags = [name for name in ("synthetic", "derived", "cost_only") if run[name]]
     yield "backbone", f"{run['backbone']} ({run['init']} weights, {run['backbone_hash']})"
     yield (
         "corpus",
-        str(run["corpus"]) + "".join(f" [{flag.replace('_', ' ')}]" for flag in flags),
+        str(run["corpus"]) + _flags(run, "synthetic", "derived", "cost_only"),
     )
+    if run["elsewhere"]:
+        yield "also tested on", ", ".join(map(_other, run["elsewhere"]))
     yield "strategy", _pairs(run["config"]) or "no settings"
     yield "training", _pairs(run["training"])
     yield (
@@ -57,6 +59,14 @@ def _asked(run: Run) -> Iterable[tuple[str, str]]:
         f"{count(run['head_params'])} in the head, {count(run['total_params'])} in all",
     )
     yield "frozen prefix", f"{number(run['frozen_depth'], 'd')} of {run['stages'] or '–'} stages"
+
+
+def _other(corpus: Run) -> str:
+    return str(corpus["name"]) + _flags(corpus, "synthetic", "derived")
+
+
+def _flags(facts: Run, *names: str) -> str:
+    return "".join(f" [{name.replace('_', ' ')}]" for name in names if facts[name])
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -65,6 +65,7 @@ class Session:
             {
                 "label": spec.label,
                 "seed": spec.seed,
+                "fold": spec.fold,
                 "repeat": spec.repeat,
                 "done": mark in done,
                 "fingerprint": mark,
@@ -75,11 +76,12 @@ class Session:
             console.print_json(rows)
             return
         console.table(
-            ("run", "seed", "repeat", ""),
+            ("run", "seed", "fold", "repeat", ""),
             [
                 (
                     str(row["label"]),
                     str(row["seed"]),
+                    str(row["fold"] or ""),
                     str(row["repeat"] or ""),
                     "done" if row["done"] else "to run",
                 )
@@ -170,13 +172,14 @@ def _asked(spec: Spec) -> str:
             "precision": variant.precision,
             "cached": variant.cached,
             "training": dataclasses.asdict(spec.training),
+            "folds": int(spec.fold.partition("/")[2]) if spec.fold else None,
         }
     )
 
 
 def _shown(row: Mapping[str, Any]) -> str:
     """What tells a configuration from the others of one backbone, corpus and head."""
-    keys = ("strategy", "config", "precision", "cached", "training")
+    keys = ("strategy", "config", "precision", "cached", "training", "folds")
     return json.dumps([row[key] for key in keys], sort_keys=True)
 
 

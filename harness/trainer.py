@@ -103,15 +103,21 @@ class Trainer:
         self._step = 0
         self._best: dict[str, Tensor] = {}
         self._unproven = True
+        self._validates = False
         self._written_bytes = 0
         self._costs: list[Cost] = []
         self._gradient_bytes = 0
         self._prefix = self._enter_depth(self.stages.frozen_depth())
 
     @property
-    def cache_written_bytes(self) -> int:
-        """What this run itself has put into caches."""
-        return self._written_bytes + self._prefix.written_bytes
+    def filled_cache(self) -> bool:
+        """Whether this run itself has put all that it reads from its last cache into caches."""
+        cache = self._prefix.cache
+        if cache is None:
+            return False
+        read: list[Split] = ["train", "validation"] if self._validates else ["train"]
+        needed = cache.bytes_of(np.concatenate([self.data.splits[split] for split in read]))
+        return self._written_bytes + self._prefix.written_bytes >= needed
 
     @property
     def cache_bytes(self) -> int | None:
@@ -145,13 +151,14 @@ class Trainer:
             on_validation: told each epoch's validation; None trains without validating.
         """
         best = -math.inf
+        self._validates = on_validation is not None
         for epoch in range(self.training.epochs):
             self.variant.strategy.on_epoch_start(self.backbone, epoch)
             self._follow_strategy()
             self._train_epoch(epoch)
             if on_validation is None:
                 continue
-            evaluation = self._evaluate("validation", "validate", epoch)
+            evaluation = self._evaluate(self.data, "validation", "validate", epoch)
             on_validation(epoch, evaluation)
             if evaluation.mean > best:
                 best, self.best_epoch = evaluation.mean, epoch
@@ -162,7 +169,19 @@ class Trainer:
 
     def test(self) -> Evaluation:
         """Evaluate the selected model, once."""
-        return self._evaluate("test", "test", None)
+        return self._evaluate(self.data, "test", "test", None)
+
+    def test_elsewhere(self, data: Data) -> Evaluation:
+        """Evaluate the selected model on the test split of a corpus that it was not trained on.
+
+        Args:
+            data: its labels are of the same dimensions; NaN where it has none.
+        """
+        own, self._prefix = self._prefix, self._prefix.elsewhere(data.audio)
+        try:
+            return self._evaluate(data, "test", "elsewhere", None)
+        finally:
+            self._prefix = own
 
     def close(self) -> None:
         """Let go of the cache."""
@@ -352,9 +371,11 @@ class Trainer:
         return predicted
 
     @torch.no_grad()
-    def _evaluate(self, split: Split, phase: PhaseName, epoch: int | None) -> Evaluation:
-        indices = self.data.splits[split]
-        samples = self.data.audio.samples[indices].tolist()
+    def _evaluate(
+        self, data: Data, split: Split, phase: PhaseName, epoch: int | None
+    ) -> Evaluation:
+        indices = data.splits[split]
+        samples = data.audio.samples[indices].tolist()
         batches = [indices[b] for b in ordered_batches(samples, self.training.batch_size)]
         self.stages.set_training(len(self.stages))
         self.head.eval()
@@ -367,7 +388,7 @@ class Trainer:
         if not np.isfinite(predicted).all():
             raise StrategyError(f"{self.variant.label}: predictions are no numbers: it diverged")
         order = np.concatenate(batches)
-        truth = self.data.labels[order]
+        truth = data.labels[order]
         scores = tuple(ccc(truth[:, d], predicted[:, d]) for d in range(truth.shape[1]))
         return Evaluation(order, predicted, scores)
 
@@ -382,12 +403,11 @@ class Trainer:
         for position, fetched in enumerate(prefetched(batches, self._prefix.fetch)):
             # The test split is read once, so keeping its states would pay for nobody.
             filling = self._prefix.fill_s
-            entering = self._prefix.enter(
-                fetched.indices, fetched.data, fetched.wait_s, keep=phase != "test"
-            )
+            keep = phase in ("train", "validate")
+            entering = self._prefix.enter(fetched.indices, fetched.data, fetched.wait_s, keep=keep)
             if self._prefix.fill_s == filling:
                 gauge.data_wait_s += fetched.wait_s
-            audio_s, padded_audio_s = self.data.audio.seconds(fetched.indices)
+            audio_s, padded_audio_s = self._prefix.audio.seconds(fetched.indices)
             gauge.audio_s += audio_s
             gauge.padded_audio_s += padded_audio_s
             gauge.steps += 1

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -31,6 +31,7 @@ from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
 from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
 from serbench.harness.cache import StateCache, default_folder
 from serbench.harness.corpora.base import SPLITS, Corpus, Split
+from serbench.harness.corpora.folds import parted
 from serbench.harness.errors import RequestError, SerbenchError, StrategyError
 from serbench.harness.export import export
 from serbench.harness.guard import Guard
@@ -139,6 +140,8 @@ def run(spec: Spec, send: Send, matmul_flops_per_s: float | None = None) -> None
 def _carry_out(spec: Spec, meter: Meter, surroundings: Footprint, send: Send) -> None:
     with meter.phase("setup") as gauge:
         corpus = corpora.load(spec.corpus)
+        if spec.fold is not None:
+            corpus = parted(corpus, spec.fold)
         learner, guard, head = _prepare(spec, corpus, meter, gauge, send)
     send(_counts(learner, head))
     try:
@@ -147,7 +150,8 @@ def _carry_out(spec: Spec, meter: Meter, surroundings: Footprint, send: Send) ->
         send(_footprint(learner, meter, surroundings))
         guard.check(learner.learned())
         if not spec.cost_only:
-            _tell_test(corpus, learner.test(), send)
+            _tell_test(corpus, corpus.dimensions, learner.test(), send)
+            _test_elsewhere(spec, corpus, learner, send)
         path = _save(spec, corpus, learner.backbone, head, meter, send)
     finally:
         learner.close()
@@ -155,7 +159,7 @@ def _carry_out(spec: Spec, meter: Meter, surroundings: Footprint, send: Send) ->
         Finished(
             best_epoch=learner.best_epoch,
             model_path=path,
-            cache_written_bytes=learner.cache_written_bytes,
+            filled_cache=learner.filled_cache,
         )
     )
 
@@ -240,7 +244,6 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
     longest = int(training.max_seconds * SAMPLE_RATE_HZ)
     samples = np.minimum(table["samples"].to_numpy(np.int64), longest)
     splits = table["split"].to_numpy()
-    labels = np.stack([corpus.scaled(table[d]) for d in corpus.dimensions], axis=1)
     indices = {s: _limited(np.flatnonzero(splits == s), training.limit) for s in SPLITS}
 
     def waveform(index: int) -> npt.NDArray[np.float32]:
@@ -248,7 +251,7 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
         return standardised(cut) if normalize else cut
 
     read = kept_in_memory(waveform) if again else waveform
-    return Data(Audio(read, samples), labels.astype(np.float32), indices)
+    return Data(Audio(read, samples), _labels(corpus, corpus.dimensions), indices)
 
 
 def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
@@ -262,8 +265,11 @@ def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[n
 def _cache_opener(
     spec: Spec, corpus: Corpus, data: Data, encoder: Backbone
 ) -> Callable[[int, int], StateCache]:
-    """Only the splits that are read every epoch are kept."""
+    """Room for the splits that are read every epoch; for everything where folds share a cache."""
     read: tuple[Split, ...] = ("train",) if spec.cost_only else ("train", "validation")
+    # Each fold of a suite pays for its own, as each of its seeds does.
+    if spec.fold and not spec.fresh_cache and spec.training.limit is None:
+        read = SPLITS
 
     def open_cache(depth: int, width: int) -> StateCache:
         stages = Stages(encoder)
@@ -345,9 +351,31 @@ def _tell_validation(corpus: Corpus, send: Send) -> Callable[[int, Evaluation], 
     return tell
 
 
-def _tell_test(corpus: Corpus, evaluation: Evaluation, send: Send) -> None:
+def _test_elsewhere(spec: Spec, corpus: Corpus, learner: Trainer, send: Send) -> None:
+    """Test on corpora that were not trained on, in the dimensions that both have."""
+    for other in spec.elsewhere:
+        found = corpora.load(other.ref)
+        data = _data(found, spec.training, learner.backbone.normalize, again=False)
+        data = dataclasses.replace(data, labels=_labels(found, corpus.dimensions))
+        _tell_test(found, corpus.dimensions, learner.test_elsewhere(data), send)
+
+
+def _labels(corpus: Corpus, dimensions: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Labels (N, D) in [-1, 1]; NaN where an utterance, or the whole corpus, has none."""
+    table = corpus.utterances
+    unlabelled = np.full(len(table), np.nan)
+    columns = [corpus.scaled(table[d]) if d in table else unlabelled for d in dimensions]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _tell_test(
+    corpus: Corpus, dimensions: Sequence[str], evaluation: Evaluation, send: Send
+) -> None:
+    """Scores and predictions of the `dimensions` that were predicted and that `corpus` has."""
     rows = corpus.utterances.iloc[evaluation.indices]
-    for column, dimension in enumerate(corpus.dimensions):
+    for column, dimension in enumerate(dimensions):
+        if dimension not in corpus.dimensions:
+            continue
         known = rows[dimension].notna().to_numpy()
         chosen = rows[known]
         predicted = corpus.unscaled(evaluation.predicted[known, column])
@@ -398,7 +426,8 @@ def _save(
         return None
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in spec.label)
     about = f"{Path(spec.backbone).name}-{Path(corpus.name).name}"
-    folder = Path(spec.save_dir) / about / f"{name}-seed{spec.seed}"
+    fold = f"-fold{spec.fold.replace('/', 'of')}" if spec.fold else ""
+    folder = Path(spec.save_dir) / about / f"{name}-seed{spec.seed}{fold}"
     try:
         with meter.phase("save"):
             scale = (corpus.minimum, corpus.maximum)

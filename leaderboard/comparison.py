@@ -19,9 +19,12 @@ from serbench.leaderboard.configurations import (
     Configuration,
     Group,
     Run,
+    comparable,
     groups,
     identity,
     in_order,
+    place,
+    pooled,
 )
 from serbench.leaderboard.differences import Draws, paired_seeds, parts
 from serbench.leaderboard.noise import relative_gap
@@ -31,7 +34,18 @@ __all__ = ["Accuracy", "Comparison", "Cost", "Side", "chosen", "compare"]
 MEAN = "mean"
 """Stands where a dimension does for the mean of those that rows are ranked by."""
 PEAKS = ("peak_vram_bytes", "peak_host_anonymous_bytes")
-SETTING = ("backbone", "init", "corpus", "head", "training", "device", "machine", "cost_only")
+SETTING = (
+    "backbone",
+    "init",
+    "corpus",
+    "tested_on",
+    "folds",
+    "head",
+    "training",
+    "device",
+    "machine",
+    "cost_only",
+)
 Ids = tuple[int, ...]
 
 
@@ -95,6 +109,9 @@ class Comparison:
     backbone: str
     init: str
     corpus: str
+    tested_on: str
+    folds: int | None
+    fold_numbers: tuple[int, ...]
     head: str
     training: dict[str, Any]
     device: str
@@ -151,9 +168,9 @@ def _rows(found: Sequence[Group], a: Variant, b: Variant) -> list[tuple[Ids, Ids
             "(serbench rank lists what there is)"
         )
     pairs = list(itertools.product(first, second))
-    alike = [(_ids(x), _ids(y)) for x, y in pairs if not _differing(x.newest, y.newest)]
+    alike = [(_ids(x), _ids(y)) for x, y in pairs if not _differing(x, y)]
     if not alike:
-        nearest = min((_differing(x.newest, y.newest) for x, y in pairs), key=len)
+        nearest = min((_differing(x, y) for x, y in pairs), key=len)
         raise RequestError(
             f"no run of {a.label} compares with one of {b.label}: they differ in "
             + ", ".join(nearest)
@@ -172,11 +189,12 @@ def _is(member: Configuration, variant: Variant) -> bool:
 
 
 def _ids(member: Configuration) -> Ids:
-    return tuple(run["id"] for run in member.seeds)
+    return tuple(run_id for run in member.seeds for run_id in run["ids"])
 
 
-def _differing(a: Run, b: Run) -> list[str]:
-    """What keeps two runs from being compared, with both values."""
+def _differing(first: Configuration, second: Configuration) -> list[str]:
+    """What keeps two configurations from being compared, with both values."""
+    a, b = first.newest, second.newest
     found = []
     for column in COMPARABLE:
         if identity(a, (column,)) == identity(b, (column,)):
@@ -187,6 +205,8 @@ def _differing(a: Run, b: Run) -> list[str]:
         else:
             values = [(column, a[column], b[column])]
         found += [f"{key} ({x} and {y})" for key, x, y in values if x != y]
+    if first.folds != second.folds and a["folds"] == b["folds"]:
+        found.append(f"fold ({', '.join(first.folds)} and {', '.join(second.folds)})")
     return found
 
 
@@ -198,7 +218,7 @@ def compare(
     Args:
         runs: from `queries.configurations`; the noise floor is told by all of their group
         predictions: from `queries.predictions`, of `a` and `b` at least
-        a: ids of the runs, one a seed, as in `Row.run_ids`
+        a: ids of the runs, one a seed and fold, as in `Row.run_ids`
         b: likewise
 
     Raises:
@@ -207,13 +227,13 @@ def compare(
     first, second = _side(runs, a), _side(runs, b)
     if {*a} == {*b}:
         raise RequestError(f"run {', '.join(map(str, a))} is both: there is nothing to compare")
-    differing = _differing(first.newest, second.newest)
+    differing = _differing(first, second)
     if differing:
         raise RequestError(
             f"run {max(a)} does not compare with run {max(b)}: they differ in "
             + ", ".join(differing)
         )
-    key = identity(first.newest, COMPARABLE)
+    key = comparable(first)
     alone = Group(key=key, members=(first, second))
     group = next((group for group in groups(runs) if group.key == key), alone)
     draws = Draws((first, second), parts(predictions))
@@ -229,8 +249,10 @@ def _side(runs: Sequence[Run], ids: Collection[int]) -> Configuration:
         if run["status"] != "ok":
             word = ": ".join(part for part in (run["status"], run["message"]) if part)
             raise RequestError(f"run {run['id']} ({run['label']}) has no figures: {word}")
-    by_seed = tuple(sorted(found, key=lambda run: run["seed"]))
-    return Configuration(newest=found[-1], seeds=by_seed, failures=(), repeated=())
+    ordered = tuple(sorted(found, key=place))
+    return Configuration(
+        newest=found[-1], runs=ordered, seeds=pooled(ordered), failures=(), repeated=()
+    )
 
 
 class _Pair:
@@ -247,12 +269,13 @@ class _Pair:
             "noise_run_share": noise.run_share,
             "noise_ccc": noise.ccc,
         }
-        runs = (*self.a.seeds, *self.b.seeds)
+        runs = (*self.a.runs, *self.b.runs)
         return Comparison(
             a=_as_side(self.a),
             b=_as_side(self.b),
             group=self.group.name,
             **{key: self.a.newest[key] for key in SETTING},
+            fold_numbers=self.a.fold_numbers,
             synthetic=any(run["synthetic"] for run in runs),
             derived=any(run["derived"] for run in runs),
             test_speakers=self.draws.speakers,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import operator
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from serbench.harness.metrics import DIMENSIONS, Sums
 from serbench.leaderboard.noise import Noise, noise_floor
 
 __all__ = [
@@ -19,9 +21,12 @@ __all__ = [
     "Configuration",
     "Group",
     "Run",
+    "comparable",
     "groups",
     "identity",
     "in_order",
+    "place",
+    "pooled",
 ]
 
 Run = Mapping[str, Any]
@@ -40,47 +45,64 @@ COMPARABLE = (
     "corpus_hash",
     "head",
     "cost_only",
+    "tested_on",
+    "tested_on_hash",
+    "folds",
     "training",
     "protocol",
     "torch",
     "threads",
 )
-"""What rows must share for their ranks to mean anything."""
+"""What rows must share for their ranks to mean anything, besides which folds they have."""
 CONFIGURATION = (*COMPARABLE, "strategy", "config", "precision", "cached", "cache_dtype")
 """What runs must share to be seeds of one row, besides the source of their strategy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Runs that differ in their seed alone."""
+    """Runs that differ in their seed and fold alone."""
 
     newest: Run
+    runs: tuple[Run, ...]
+    """The newest run of each seed and fold that ended well, in this order: what costs are of."""
     seeds: tuple[Run, ...]
-    """The newest run of each seed that ended well, by seed."""
+    """One for each seed that has all folds, by seed: what accuracy is of. Where there are folds, it
+    has the `ids` of their runs, and the CCC over the test utterances of all of them."""
     failures: tuple[Run, ...]
     repeated: tuple[tuple[Run, Run], ...]
-    """Runs of `seeds`, each with one of its repeats; these count for the noise floor alone."""
+    """Members of `runs`, each with one of its repeats; these count for the noise floor alone."""
 
-    def over_seeds(self, key: str, aggregate: Callable[[list[Any]], Any]) -> Any:
-        """A figure's aggregate over the seeds that have it; None if none has."""
-        measured = [run[key] for run in self.seeds if run[key] is not None]
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """The folds that accuracy is of, each as NUMBER/COUNT; empty for a corpus's one split."""
+        ids = {i for run in self.seeds[:1] for i in run["ids"]}
+        return tuple(run["fold"] for run in self.runs if run["id"] in ids and run["fold"])
+
+    @property
+    def fold_numbers(self) -> tuple[int, ...]:
+        """The numbers of `folds`, from 1."""
+        return tuple(int(fold.partition("/")[0]) for fold in self.folds)
+
+    def over_runs(self, key: str, aggregate: Callable[[list[Any]], Any]) -> Any:
+        """A figure's aggregate over the runs that have it; None if none has."""
+        measured = [run[key] for run in self.runs if run[key] is not None]
         return aggregate(measured) if measured else None
 
     @property
     def epoch_s(self) -> float | None:
-        """Median over seeds."""
-        value: float | None = self.over_seeds("epoch_s", statistics.median)
+        """Median over runs."""
+        value: float | None = self.over_runs("epoch_s", statistics.median)
         return value
 
     @property
     def run_s(self) -> float | None:
-        """Median over the seeds that paid for all they used."""
-        paid = [run["run_s"] for run in self.seeds if run["run_s"] is not None and _paid(run)]
+        """Median over the runs that paid for all they used."""
+        paid = [run["run_s"] for run in self.runs if run["run_s"] is not None and _paid(run)]
         return statistics.median(paid) if paid else None
 
     def peak(self, key: str) -> int | None:
-        """Highest over seeds."""
-        value: int | None = self.over_seeds(key, max)
+        """Highest over runs."""
+        value: int | None = self.over_runs(key, max)
         return value
 
     def ccc(self, dimension: str) -> float | None:
@@ -148,6 +170,11 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (run["started_at"], run["id"]))
 
 
+def comparable(configuration: Configuration) -> str:
+    """What a configuration must share with those that it compares with, as one text."""
+    return identity({**configuration.newest, "fold": configuration.folds}, (*COMPARABLE, "fold"))
+
+
 def groups(runs: Iterable[Run], *, every_source: bool = False) -> list[Group]:
     """All configurations, by what they must share to compare.
 
@@ -158,7 +185,7 @@ def groups(runs: Iterable[Run], *, every_source: bool = False) -> list[Group]:
     """
     found: dict[str, list[Configuration]] = {}
     for configuration in _configurations(in_order(runs), every_source):
-        found.setdefault(identity(configuration.newest, COMPARABLE), []).append(configuration)
+        found.setdefault(comparable(configuration), []).append(configuration)
     return [Group(key=key, members=tuple(found[key])) for key in sorted(found)]
 
 
@@ -178,26 +205,63 @@ def _configurations(ordered: Sequence[Run], every_source: bool) -> list[Configur
 
 
 def _configuration(ordered: Sequence[Run]) -> Configuration:
-    """The configuration that runs, oldest first and not all of them repeats, are the seeds of."""
-    seeds: dict[int, Run] = {}
-    repeats: dict[tuple[int, int], Run] = {}
-    failures: dict[int, list[Run]] = {}
+    """The configuration of runs that come oldest first and are not all of them repeats."""
+    well: dict[Place, Run] = {}
+    repeats: dict[tuple[Place, int], Run] = {}
+    failures: dict[Place, list[Run]] = {}
     for run in ordered:
+        here = place(run)
         if run["repeat"]:
             if run["status"] == "ok":
-                repeats[run["seed"], run["repeat"]] = run
+                repeats[here, run["repeat"]] = run
         elif run["status"] == "ok":
-            seeds[run["seed"]] = run
-            failures.pop(run["seed"], None)
+            well[here] = run
+            failures.pop(here, None)
         else:
-            failures.setdefault(run["seed"], []).append(run)
+            failures.setdefault(here, []).append(run)
+    runs = [well[here] for here in sorted(well)]
     return Configuration(
         newest=[run for run in ordered if not run["repeat"]][-1],
-        seeds=tuple(seeds[seed] for seed in sorted(seeds)),
+        runs=tuple(runs),
+        seeds=pooled(runs),
         failures=tuple(in_order(run for its_runs in failures.values() for run in its_runs)),
         repeated=tuple(
-            (seeds[seed], repeats[seed, repeat])
-            for seed, repeat in sorted(repeats)
-            if seed in seeds
+            (well[here], repeats[here, repeat]) for here, repeat in sorted(repeats) if here in well
         ),
     )
+
+
+Place: TypeAlias = tuple[int, int]
+
+
+def place(run: Run) -> Place:
+    """A run's seed and the number of its fold, by which it is known in its configuration."""
+    return run["seed"], int((run["fold"] or "0").partition("/")[0])
+
+
+def pooled(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """One run for each seed, from those of its folds.
+
+    Seeds that lack a fold that others have are left out: no two would be of the same utterances.
+    """
+    by_seed: dict[int, list[Run]] = {}
+    for run in runs:
+        by_seed.setdefault(run["seed"], []).append(run)
+    folds = {seed: tuple(run["fold"] for run in found) for seed, found in by_seed.items()}
+    most = max(folds.values(), key=len, default=())
+    return tuple(_whole(found) for seed, found in by_seed.items() if folds[seed] == most)
+
+
+def _whole(folds: Sequence[Run]) -> Run:
+    if len(folds) == 1:
+        return folds[0]
+    ids = tuple(run["id"] for run in folds)
+    scores = {f"ccc_{d}": _ccc(run[f"sums_{d}"] for run in folds) for d in DIMENSIONS}
+    return {**folds[-1], "ids": ids, **scores}
+
+
+def _ccc(parts: Iterable[Sums | None]) -> float | None:
+    """The CCC over all parts together; None if one of them has nothing."""
+    found = list(parts)
+    known = [sums for sums in found if sums is not None]
+    return functools.reduce(operator.add, known).ccc if known and len(known) == len(found) else None

@@ -38,7 +38,7 @@ class Part:
 
 
 def parts(predictions: pd.DataFrame) -> dict[tuple[int, str], Part]:
-    """Predictions by run and dimension.
+    """Predictions by run (of a fold, if there are any) and dimension.
 
     Args:
         predictions: from `queries.predictions`
@@ -98,11 +98,11 @@ class Draws:
     def __init__(
         self, members: Sequence[Configuration], found: Mapping[tuple[int, str], Part]
     ) -> None:
-        ids = {run["id"] for member in members for run in member.seeds}
+        ids = {i for member in members for run in member.seeds for i in run["ids"]}
         self._parts = {key: part for key, part in found.items() if key[0] in ids}
         seen = [part.speaker for part in self._parts.values()]
         self._speakers: Ints = np.unique(np.concatenate(seen)) if seen else np.empty(0, np.intp)
-        self._drawn: dict[tuple[int, str], Floats] = {}
+        self._drawn: dict[tuple[tuple[int, ...], str], Floats] = {}
 
     @property
     def speakers(self) -> int:
@@ -167,18 +167,22 @@ class Draws:
 
     def _of_runs(self, runs: Sequence[Run], dimensions: Sequence[str]) -> Floats | None:
         """Mean CCC over dimensions of each run in each draw of speakers, (D, runs)."""
-        keys = [[(run["id"], dimension) for dimension in dimensions] for run in runs]
-        known = all(key in self._parts for row in keys for key in row)
-        if not (self.enough and keys and dimensions and known):
+        known = all((i, d) in self._parts for run in runs for i in run["ids"] for d in dimensions)
+        if not (self.enough and runs and dimensions and known):
             return None
-        each = [np.mean([self._of_part(key) for key in row], axis=0) for row in keys]
+        each = [np.mean([self._of_run(run["ids"], d) for d in dimensions], axis=0) for run in runs]
         return np.stack(each, axis=1)
 
-    def _of_part(self, key: tuple[int, str]) -> Floats:
+    def _of_run(self, ids: tuple[int, ...], dimension: str) -> Floats:
+        """CCC in each draw, over what all folds of a run predicted."""
+        key = ids, dimension
         if key not in self._drawn:
-            part = self._parts[key]
-            column = np.searchsorted(self._speakers, part.speaker)
-            self._drawn[key] = bootstrap_ccc(part.predicted, part.label, column, self._counts)
+            found = [self._parts[i, dimension] for i in ids]
+            predicted = np.concatenate([part.predicted for part in found])
+            label = np.concatenate([part.label for part in found])
+            speaker = np.concatenate([part.speaker for part in found])
+            column = np.searchsorted(self._speakers, speaker)
+            self._drawn[key] = bootstrap_ccc(predicted, label, column, self._counts)
         return self._drawn[key]
 
 

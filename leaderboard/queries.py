@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from serbench.harness.errors import DatabaseError, RequestError
-from serbench.harness.metrics import DIMENSIONS
+from serbench.harness.metrics import DIMENSIONS, Sums
 from serbench.harness.records import (
     HEAD,
     EnvironmentRow,
@@ -84,12 +84,19 @@ def configurations(
     backbone: str | None = None,
     head: str | None = None,
     suite: str | None = None,
+    test_corpus: str | None = None,
 ) -> list[dict[str, Any]]:
     """Every run that a ranking needs to know of, oldest first, however it ended.
 
-    A row has the columns of `runs` but its long texts, `machine` (the machine's key) and what it
-    is made of (`cpu`, `cores`, `gpu`, `gpu_count`), and, for each dimension, `ccc_<dimension>`: the
-    final test score on the run's own corpus, or None.
+    A row has the columns of `runs` but its long texts, and
+    - `machine`, the machine's key, and what it is made of: `cpu`, `cores`, `gpu`, `gpu_count`
+    - `ids`, its own id alone, and `folds`, how many its fold is one of
+    - `tested_on`, the corpus that its scores are of, and the hash of that if it is a further one
+    - for each dimension `ccc_<dimension>`, the final test score, or None, and where there are folds
+      `sums_<dimension>`, from which the CCC over several is found.
+
+    Args:
+        test_corpus: only runs that were tested on this further corpus, with their scores on it.
 
     Raises:
         DatabaseError: the database could not be read.
@@ -101,6 +108,8 @@ def configurations(
         RunRow.head: head,
         RunRow.suite: suite,
     }
+    conditions = [column == value for column, value in wanted.items() if value is not None]
+    tested_on = _tested_on(test_corpus)
     long = ("traceback", "command", "notes")
     columns = [column for column in RunRow.__table__.columns if column.name not in long]
     hardware = (MachineRow.cpu, MachineRow.cores, MachineRow.gpu, MachineRow.gpu_count)
@@ -111,22 +120,78 @@ def configurations(
             MachineRow.key.label("machine"),
             *hardware,
             *software,
-            *map(_final_ccc, DIMENSIONS),
+            *(_final_ccc(dimension, tested_on) for dimension in DIMENSIONS),
         )
         .join(MachineRow, MachineRow.id == RunRow.machine_id)
         .join(EnvironmentRow, EnvironmentRow.id == RunRow.environment_id)
-        .where(*(column == value for column, value in wanted.items() if value is not None))
+        .where(*conditions)
         .order_by(RunRow.started_at, RunRow.id)
     )
-    return _dicts(engine, query)
+    found = [_told(row, test_corpus) for row in _dicts(engine, query)]
+    kept = [row for row in found if test_corpus is None or row["tested_on_hash"]]
+    if any(row["fold"] for row in kept):
+        sums = _sums(engine, conditions, tested_on)
+        for row in kept:
+            row.update({f"sums_{d}": sums.get((row["id"], d)) for d in DIMENSIONS})
+    return kept
 
 
-def _final_ccc(dimension: str) -> sa.Label[float | None]:
+def _tested_on(test_corpus: str | None) -> sa.ColumnElement[str]:
+    return RunRow.corpus.expression if test_corpus is None else sa.literal(test_corpus)
+
+
+def _told(row: dict[str, Any], test_corpus: str | None) -> dict[str, Any]:
+    """A row with what its columns say only together."""
+    others = {each["name"]: each for each in row["elsewhere"] or ()}
+    other = others.get(test_corpus or "", {})
+    count = (row["fold"] or "").partition("/")[2]
+    return {
+        **row,
+        "ids": (row["id"],),
+        "folds": int(count) if count else None,
+        "tested_on": test_corpus or row["corpus"],
+        "tested_on_hash": other.get("hash"),
+        **{flag: row[flag] or other.get(flag, False) for flag in ("synthetic", "derived")},
+    }
+
+
+def _sums(
+    engine: sa.Engine,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    tested_on: sa.ColumnElement[str],
+) -> dict[tuple[int, str], Sums]:
+    """By run and dimension the sums over the test predictions of every fold."""
+    p, y = PredictionRow.predicted, PredictionRow.label
+    query = (
+        sa.select(
+            PredictionRow.run_id,
+            PredictionRow.dimension,
+            sa.func.count(),
+            *map(sa.func.sum, (p, y, p * p, y * y, p * y)),
+        )
+        .join(RunRow, RunRow.id == PredictionRow.run_id)
+        .join(MachineRow, MachineRow.id == RunRow.machine_id)
+        .where(
+            *conditions,
+            RunRow.fold.is_not(None),
+            PredictionRow.corpus == tested_on,
+            PredictionRow.split == TEST,
+            p.is_not(None),
+            y.is_not(None),
+        )
+        .group_by(PredictionRow.run_id, PredictionRow.dimension)
+    )
+    with translated(engine.url), engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(query)]
+    return {(run_id, dimension): Sums(*sums) for run_id, dimension, *sums in rows}
+
+
+def _final_ccc(dimension: str, tested_on: sa.ColumnElement[str]) -> sa.Label[float | None]:
     return (
         sa.select(sa.func.max(ScoreRow.value))
         .where(
             ScoreRow.run_id == RunRow.id,
-            ScoreRow.corpus == RunRow.corpus,
+            ScoreRow.corpus == tested_on,
             ScoreRow.split == TEST,
             ScoreRow.metric == CCC,
             ScoreRow.dimension == dimension,
@@ -136,8 +201,10 @@ def _final_ccc(dimension: str) -> sa.Label[float | None]:
     )
 
 
-def predictions(engine: sa.Engine, run_ids: Collection[int], split: str = TEST) -> pd.DataFrame:
-    """Predictions of runs on a split of their own corpus.
+def predictions(
+    engine: sa.Engine, run_ids: Collection[int], *, test_corpus: str | None = None
+) -> pd.DataFrame:
+    """Predictions of runs on the test split of their own corpus, or of a further one.
 
     Returns:
         frame with the columns run_id, dimension, utterance, speaker, predicted, label
@@ -157,8 +224,8 @@ def predictions(engine: sa.Engine, run_ids: Collection[int], split: str = TEST) 
         .join(RunRow, RunRow.id == PredictionRow.run_id)
         .where(
             PredictionRow.run_id.in_(run_ids),
-            PredictionRow.split == split,
-            PredictionRow.corpus == RunRow.corpus,
+            PredictionRow.split == TEST,
+            PredictionRow.corpus == _tested_on(test_corpus),
         )
     )
     with translated(engine.url), engine.connect() as connection:

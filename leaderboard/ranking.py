@@ -33,10 +33,11 @@ class Row:
     """One configuration of the leaderboard; None for what was not measured.
 
     Rows with the same `group` compare with each other, and `rank` and `pareto` are within it.
-    CCC is the mean over seeds, its 95 % interval is over speakers and seeds, times and throughput
-    are medians, memory is the highest peak. `runs` counts the seeds that ended well, `failed` the
-    runs that did not and that no later run of the same seed replaced; `failure` is the last such
-    run's word. Repeats count for the noise floor alone, which is the group's.
+    CCC is the mean over seeds, of each over the test utterances of all `fold_numbers`; its 95 %
+    interval is over speakers and seeds, times and throughput are medians, memory is the highest
+    peak. `runs` counts the seeds that ended well, `failed` the runs that did not and that no later
+    run of the same seed and fold replaced; `failure` is the last such run's word. Repeats count for
+    the noise floor alone, which is the group's.
     """
 
     group: str
@@ -52,6 +53,12 @@ class Row:
     backbone: str
     init: str
     corpus: str
+    tested_on: str
+    """The corpus, or a further one that the scores are of."""
+    folds: int | None
+    """How many folds the corpus was parted into; None for its one split."""
+    fold_numbers: tuple[int, ...]
+    """Which of them the scores are of, from 1."""
     machine: str
     machine_name: str
     """The machine in words; two of the same make have two keys in `machine`."""
@@ -127,10 +134,11 @@ COUNTS = (
 def chosen_runs(runs: Sequence[Run], *, every_source: bool = False) -> list[int]:
     """Ids of the runs whose predictions `rank` will look at."""
     return [
-        seed["id"]
+        run_id
         for group in groups(runs, every_source=every_source)
         for member in group.members
         for seed in member.seeds
+        for run_id in seed["ids"]
     ]
 
 
@@ -250,14 +258,15 @@ class _Ranking:
             group=self.group.name,
             rank=rank,
             pareto=pareto,
-            synthetic=any(run["synthetic"] for run in (newest, *member.seeds)),
-            derived=any(run["derived"] for run in (newest, *member.seeds)),
+            fold_numbers=member.fold_numbers,
+            synthetic=any(run["synthetic"] for run in (newest, *member.runs)),
+            derived=any(run["derived"] for run in (newest, *member.runs)),
             stale=self.current.get(newest["strategy"], newest["source_hash"])
             != newest["source_hash"],
             runs=len(member.seeds),
             failed=len(member.failures),
             failure=_word(member.failures),
-            run_ids=tuple(run["id"] for run in member.seeds),
+            run_ids=tuple(run_id for run in member.seeds for run_id in run["ids"]),
             noise_pairs=noise.pairs,
             noise_epoch_share=noise.epoch_share,
             noise_run_share=noise.run_share,
@@ -276,13 +285,13 @@ class _Ranking:
 
     def _cost(self, member: Configuration) -> dict[str, Any]:
         epoch_s, full_s = member.epoch_s, self.reference_epoch_s
-        medians = {key: member.over_seeds(key, statistics.median) for key in MEDIANS}
+        medians = {key: member.over_runs(key, statistics.median) for key in MEDIANS}
         live_s = self._live_epoch_s(member)
         share = epoch_s / full_s if epoch_s and full_s else None
         return {
             **medians,
             **{key: member.peak(key) for key in PEAKS},
-            **{key: (member.seeds or (member.newest,))[-1][key] for key in COUNTS},
+            **{key: (member.runs or (member.newest,))[-1][key] for key in COUNTS},
             "epoch_s": epoch_s,
             "run_s": member.run_s,
             "break_even_epoch": _break_even(medians["cache_fill_s"], epoch_s, live_s),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from serbench.harness.metrics import DIMENSIONS, METRICS, written
+from serbench.harness.metrics import DIMENSIONS, METRICS, folds_told, written
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
 
@@ -60,7 +60,8 @@ def setting(row: Row) -> str:
     """What sets a row's group apart from others on the same machine, corpus and backbone."""
     training = ", ".join(f"{key} {value}" for key, value in row.training.items())
     scores = "cost only, " if row.cost_only else ""
-    return f"{scores}{row.head} head on {row.device}, {row.init} weights; {training}"
+    folds = f", {told}" if (told := folds_told(vars(row))) else ""
+    return f"{scores}{row.head} head on {row.device}{folds}, {row.init} weights; {training}"
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:

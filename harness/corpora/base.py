@@ -88,7 +88,7 @@ class Corpus:
 
     @cached_property
     def manifest_hash(self) -> str:
-        """Hash of ids, speakers, splits, lengths, labels, ratings, scale and file sizes.
+        """Hash of ids, speakers, splits, folds, lengths, labels, ratings, scale and file sizes.
 
         Neither the folder nor the time of a file enters, so that a copy elsewhere has the same.
         """
@@ -99,6 +99,8 @@ class Corpus:
 
     def _manifest(self) -> Iterable[tuple[object, ...]]:
         yield (float(self.minimum), float(self.maximum), *self.dimensions)
+        if self.folds:
+            yield tuple(sorted(fold.items()) for fold in self.folds)
         columns = ["id", "speaker", "split", "samples", *self.dimensions]
         for index, row in enumerate(self.utterances[columns].itertuples(index=False, name=None)):
             yield (*row, self.content_key(index))

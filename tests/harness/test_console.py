@@ -25,6 +25,9 @@ def row(label: str, **changes: Any) -> dict[str, Any]:
         "label": label,
         "backbone": "wav2vec2-base",
         "corpus": "mine",
+        "tested_on": "mine",
+        "folds": None,
+        "fold_numbers": (),
         "head": "consensus",
         "machine": "0123456789ab",
         "group": "g",
@@ -105,7 +108,8 @@ def side(label: str, *run_ids: int, repeat: int = 0) -> Side:
 COMPARISON = Comparison(
     a=side("top-layers:layers=3+bf16+cache", 4, 5, 6),
     b=side("full", 7, repeat=1),
-    group="g", backbone="wav2vec2-base", init="pretrained", corpus="mine", head="consensus",
+    group="g", backbone="wav2vec2-base", init="pretrained", corpus="mine", tested_on="mine",
+    folds=None, fold_numbers=(), head="consensus",
     training={"epochs": 5, "batch_size": 8, "limit": None}, device="cpu", machine="0123456789ab",
     cost_only=False, synthetic=True, derived=False, test_speakers=12, paired_seeds=(0, 1, 2),
     ccc=(

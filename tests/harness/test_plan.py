@@ -79,6 +79,42 @@ def test_a_suite_repeats_some_once(given: dict[str, Any], repeated: set[tuple[st
     assert len(found) == len(repeated)
 
 
+def test_a_seeds_round_goes_fold_by_fold() -> None:
+    specs = planned("full", "frozen", folds="2,1/4", seeds="0,1", repeats=1)
+    order = [(s.seed, s.repeat, s.fold, s.label) for s in specs]
+    assert order[:4] == [
+        (0, 0, "1/4", "full"), (0, 0, "1/4", "frozen"),
+        (0, 0, "2/4", "full"), (0, 0, "2/4", "frozen"),
+    ]  # fmt: skip
+    assert [place[:2] for place in order] == [
+        (s, r) for s in (0, 1) for r in (0, 1) for _ in "abcd"
+    ]
+
+
+def test_what_a_model_is_tested_on_elsewhere_is_named_and_marked() -> None:
+    ((other,),) = [s.elsewhere for s in planned("full", **ELSEWHERE)]
+    assert (other.ref, other.name, other.synthetic) == (CorpusRef("generated"), "generated", True)
+
+
+def test_a_further_corpus_needs_a_test_split_and_a_dimension(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        soundfile.write(tmp_path / f"{name}.wav", rng.normal(0, 0.1, 1600), 16_000)
+    lines = ["file_name,speaker,split,dominance", "a.wav,a,train,0", "b.wav,b,validation,0.5"]
+    own = tmp_path / "metadata.csv"
+    own.write_text("\n".join([*lines, "c.wav,c,test,1"]), "utf-8")
+    (tmp_path / "corpus.toml").write_text('name = "own"', "utf-8")
+    assert planned("full", test_corpora=(str(tmp_path),))[0].elsewhere[0].name == "own"
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("a", "b", "c"):
+        (other / f"{name}.wav").write_bytes((tmp_path / f"{name}.wav").read_bytes())
+    text = own.read_text("utf-8").replace("dominance", "valence")
+    (other / "metadata.csv").write_text(text, "utf-8")
+    with pytest.raises(RequestError, match="has valence, and 'own' teaches dominance"):
+        planned("full", corpus=str(tmp_path), test_corpora=(str(other),))
+
+
 def test_the_same_variant_twice_is_one_run() -> None:
     (spec,) = planned("lora:rank=8", "lora")
     assert spec.label == "lora:rank=8", "as it was asked for first"
@@ -127,6 +163,14 @@ def test_every_shipped_suite_reads_and_parses() -> None:
         (Request(specs=("full",), seeds="a"), "--seeds takes whole numbers"),
         (Request(specs=("full",), seeds="-1"), "from 0 on"),
         (Request(specs=("full",), repeats=-1), "--repeats takes a number from 0 on"),
+        (Request(specs=("full",), folds="some"), "--folds takes all, all/10, or numbers"),
+        (Request(specs=("full",), folds="0"), "no fold 0, only 1 to 5"),
+        (Request(specs=("full",), folds="6"), "no fold 6, only 1 to 5"),
+        (Request(specs=("full",), folds="1/2"), "at least 3 folds"),
+        (Request(specs=("full",), folds="all/41"), "embedded has 40 speakers, too few for 41"),
+        (Request(specs=("full",), test_corpora=("embedded",)), "a corpus 'embedded' already"),
+        (Request(specs=("full",), test_corpora=("generated",) * 2), "'generated' already"),
+        (Request(specs=("full",), test_corpora=("emodb=",)), "--test-corpus emodb=: the folder"),
         (Request(specs=("full",), head="nose"), "no head 'nose'"),
         (Request(specs=("full",), corpus="generatd"), "did you mean generated"),
         (Request(specs=("full",), corpus="emodb="), "the folder after '=' is missing"),
@@ -182,6 +226,7 @@ def test_a_suite_file_of_ones_own(tmp_path: Path) -> None:
     assert (spec.suite, spec.label, spec.seed, spec.training.epochs) == ("mine", "frozen", 4, 1)
 
 
+ELSEWHERE: dict[str, Any] = {"test_corpora": ("generated",)}
 BASE = planned("top-layers+bf16+cache", device="cpu")[0]
 
 
@@ -199,6 +244,9 @@ BASE = planned("top-layers+bf16+cache", device="cpu")[0]
         lambda s: dataclasses.replace(s, cost_only=True),
         lambda s: dataclasses.replace(s, cache_dtype="float16"),
         lambda s: dataclasses.replace(s, training=Training(epochs=99)),
+        lambda s: dataclasses.replace(s, fold="1/5"),
+        lambda s: dataclasses.replace(s, fold="2/5"),
+        lambda s: dataclasses.replace(s, elsewhere=planned("full", **ELSEWHERE)[0].elsewhere),
     ],
 )
 def test_whatever_changes_the_measurement_changes_the_fingerprint(

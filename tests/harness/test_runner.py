@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from serbench.harness import strategy
-from serbench.harness.plan import Spec
+from serbench.harness import corpora, strategy
+from serbench.harness.metrics import DIMENSIONS, ccc
+from serbench.harness.plan import CorpusRef, Elsewhere, Spec
 from serbench.harness.request import Request, plan
 from serbench.harness.results import Message, Phase, Progress, Result
 from serbench.harness.runner import Runner
@@ -190,7 +191,7 @@ def test_a_run_without_scores_fills_its_cache_whole(runner: Runner, tmp_path: Pa
     result = runner.run(spec, lambda _: None)
     assert [p.phase for p in result.phases].count("cache_fill") == 1
     assert result.counts is not None
-    assert result.cache_written_bytes == result.counts.cache_bytes
+    assert result.filled_cache
 
 
 def test_a_killed_runs_cache_serves_the_next(runner: Runner, tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_another_cut_is_another_cache(runner: Runner, tmp_path: Path) -> None:
         spec = spec_of("frozen+cache", cache_dir=str(tmp_path), training=training)
         result = runner.run(spec, lambda _: None)
         assert [p.phase for p in result.phases].count("cache_fill") == 2
-        assert result.cache_written_bytes == result.counts.cache_bytes  # type: ignore[union-attr]
+        assert result.filled_cache
 
 
 def test_seeds_and_depths_share_where_they_can(runner: Runner, tmp_path: Path) -> None:
@@ -255,3 +256,55 @@ def test_wrong_arithmetic_is_refused(runner: Runner, monkeypatch: pytest.MonkeyP
     with pytest.raises(Exception, match="off by 90% from fp32"):
         worker.run(spec_of("frozen+bf16"), lambda _: None)
     worker.run(spec_of("frozen"), lambda _: None)
+
+
+def test_a_fold_has_its_own_splits_and_shares_the_cache(runner: Runner, tmp_path: Path) -> None:
+    training = dataclasses.replace(spec_of("frozen").training, limit=None, epochs=1)
+    tested, filled = [], []
+    for fold in ("1/3", "2/3"):
+        spec = spec_of(
+            "frozen+cache",
+            cache_dir=str(tmp_path),
+            training=training,
+            fold=fold,
+            corpus=CorpusRef("generated", "speakers=6,utterances=3"),
+            corpus_name="generated",
+        )
+        result = runner.run(spec, lambda _: None)
+        assert result.status == "ok", result.message
+        tested.append(set(result.predictions[0].utterances))
+        filled.append(result.filled_cache)
+    assert len(tested[0]) == len(tested[1]) == 6
+    assert not tested[0] & tested[1]
+    assert filled == [True, False], "the second finds most of it there"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_model_is_tested_elsewhere_without_training_on_it(runner: Runner, tmp_path: Path) -> None:
+    plain = runner.run(spec_of("frozen+cache", cache_dir=str(tmp_path)), lambda _: None)
+    other = Elsewhere(
+        ref=CorpusRef("generated"), name="generated", hash="h", synthetic=True, derived=False
+    )
+    spec = spec_of("frozen+cache", cache_dir=str(tmp_path), elsewhere=(other,))
+    result = runner.run(spec, lambda _: None)
+    assert result.status == "ok", result.message
+    own = {(s.split, s.dimension, s.epoch): s.value for s in plain.scores}
+    assert own == {
+        (s.split, s.dimension, s.epoch): s.value
+        for s in result.scores
+        if s.corpus == spec.corpus_name
+    }, "it is the same model"
+    elsewhere = [s for s in result.scores if s.corpus == "generated"]
+    assert {(s.split, s.epoch) for s in elsewhere} == {("test", None)}
+    assert [s.dimension for s in elsewhere] == list(DIMENSIONS)
+    predictions = [p for p in result.predictions if p.corpus == "generated"]
+    (corpus,) = {corpora.load(each.ref) for each in spec.elsewhere}
+    known = corpus.subset("test").set_index("id")
+    for part in predictions:
+        assert set(part.utterances) <= set(known.index)
+        assert part.labels == tuple(known.loc[list(part.utterances), part.dimension])
+        assert min(part.predicted) > 1, "on that corpus's own scale"
+        truth, predicted = part.labels, part.predicted
+        (score,) = [s for s in elsewhere if s.dimension == part.dimension]
+        assert score.value == pytest.approx(ccc(truth, predicted), abs=1e-6)
+    assert [p.phase for p in result.phases][-2:] == ["test", "elsewhere"]

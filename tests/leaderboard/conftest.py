@@ -80,21 +80,26 @@ def _phases(epoch_s: float, fill_s: float | None, vram: int | None) -> list[Phas
     return [Phase(phase="setup", wall_s=1.0), *fill, *train]
 
 
-def _predictions(noise: float, seed: int) -> list[Predictions]:
+def _predictions(
+    noise: float, seed: int, *, corpus: str = "made-up", fold: str | None = None
+) -> list[Predictions]:
+    """A fold has the utterances of every so-manieth speaker."""
     labels = np.random.default_rng(99).uniform(1, 7, UTTERANCES)
     generator = np.random.default_rng(seed)
+    number, count = map(int, (fold or "1/1").split("/"))
+    there = np.flatnonzero(np.arange(UTTERANCES) % SPEAKERS % count == number - 1)
     found = []
     for dimension in ("activation", "valence"):
         predicted = labels + noise * generator.standard_normal(UTTERANCES)
         found.append(
             Predictions(
-                corpus="made-up",
+                corpus=corpus,
                 split="test",
                 dimension=dimension,
-                utterances=tuple(f"u{i:03}" for i in range(UTTERANCES)),
-                speakers=tuple(f"s{i % SPEAKERS}" for i in range(UTTERANCES)),
-                predicted=tuple(map(float, predicted)),
-                labels=tuple(map(float, labels)),
+                utterances=tuple(f"u{i:03}" for i in there),
+                speakers=tuple(f"s{i % SPEAKERS}" for i in there),
+                predicted=tuple(map(float, predicted[there])),
+                labels=tuple(map(float, labels[there])),
             )
         )
     return found
@@ -166,9 +171,12 @@ class Recorder:
                 stages=6,
                 cache_bytes=5_000 if asked.variant.cached else None,
             )
-            result.cache_written_bytes = 5_000 if fill_s is not None else 0
+            result.filled_cache = fill_s is not None
         if status == "ok" and noise is not None:
-            result.predictions = _predictions(noise, seed=1000 * asked.seed + self.written)
+            drawn = 1000 * asked.seed + self.written
+            result.predictions = _predictions(noise, drawn, fold=asked.fold)
+            for other in asked.elsewhere:
+                result.predictions += _predictions(2 * noise, drawn, corpus=other.name)
             result.scores = _scores(result.predictions)
         self.written += 1
         return records.record(

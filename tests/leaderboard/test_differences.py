@@ -31,8 +31,10 @@ class Made:
             run_id = len(self.frames)
             self.frames.append(self._predictions(run_id, noise))
             score = scores.get(f"s{seed}", 0.5)
-            runs.append({"id": run_id, "seed": seed, "ccc_activation": score, "ccc_valence": None})
-        return Configuration(newest=runs[-1], seeds=tuple(runs), failures=(), repeated=())
+            ccc = {"ccc_activation": score, "ccc_valence": None}
+            runs.append({"id": run_id, "ids": (run_id,), "seed": seed, "fold": None, **ccc})
+        well = tuple(runs)
+        return Configuration(newest=runs[-1], runs=well, seeds=well, failures=(), repeated=())
 
     def _predictions(self, run_id: int, noise: float) -> pd.DataFrame:
         generator = np.random.default_rng(run_id)

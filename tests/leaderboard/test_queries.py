@@ -93,7 +93,7 @@ def test_predictions_of_the_test_split_only(filled: Any) -> None:
     frame = queries.predictions(engine, [1, 2])
     assert set(frame["run_id"]) == {1, 2}
     assert len(frame) == 2 * 2 * 160
-    assert queries.predictions(engine, [1], split="validation").empty
+    assert queries.predictions(engine, [1], test_corpus="other").empty
 
 
 def test_run_has_its_phases_scores_and_epochs(filled: Any) -> None:

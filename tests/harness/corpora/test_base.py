@@ -2,7 +2,7 @@ import dataclasses
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -276,9 +276,11 @@ def test_the_manifest_hash_follows_files_ratings_and_scale(
     plain = corpus(three)
     rated = corpus(three, ratings())
     other = corpus(three, ratings(value=[1.0, 3.0]))
+    folds: Mapping[str, Split] = {"s1": "test", "s2": "train", "s3": "validation"}
+    folded = dataclasses.replace(plain, folds=(folds,))
     wider = Corpus(name="three", utterances=table(three), minimum=1, maximum=7)
-    hashes = {each.manifest_hash for each in (plain, rated, other, wider)}
-    assert len(hashes) == 4
+    hashes = {each.manifest_hash for each in (plain, rated, other, wider, folded)}
+    assert len(hashes) == 5
     backwards = corpus(three, ratings().iloc[::-1])
     assert backwards.manifest_hash == rated.manifest_hash
     write_wav(three / "a.wav", seconds=0.2)
