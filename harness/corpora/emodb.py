@@ -1,7 +1,8 @@
 """Berlin EmoDB: acted German emotions, categories only, so its dimensions are derived.
 
 Burkhardt, Paeschke, Rolfes, Sendlmeier & Weiss (2005), "A database of German emotional speech",
-Interspeech, doi:10.21437/Interspeech.2005-446. The category stands in the file's name.
+Interspeech, doi:10.21437/Interspeech.2005-446. The category stands in the file's name;
+`erkennung.txt` says how many of 20 listeners recognised it, and found it natural.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from serbench.harness.corpora.base import Corpus, Split
-from serbench.harness.corpora.recordings import probe
+from serbench.harness.corpora.base import SPLITS, Corpus, Split
+from serbench.harness.corpora.emotions import SOURCE, derived
+from serbench.harness.corpora.named import few, named
 from serbench.harness.errors import CorpusError, RequestError
 
-__all__ = ["EMOTIONS", "PAD", "SPEAKER_SPLITS", "load"]
+__all__ = ["EMOTIONS", "SPEAKER_SPLITS", "load"]
 
 EMOTIONS = {
     "W": "anger",
@@ -28,20 +30,6 @@ EMOTIONS = {
 }
 """By the letter in the file's name, which is the first one of the German word."""
 
-PAD: dict[str, tuple[float, float, float]] = {
-    "anger": (-0.51, 0.59, 0.25),
-    "boredom": (-0.65, -0.62, -0.33),
-    "disgust": (-0.60, 0.35, 0.11),
-    "fear": (-0.64, 0.60, -0.43),
-    "happiness": (0.81, 0.51, 0.46),
-    "sadness": (-0.63, -0.27, -0.33),
-    "neutral": (0.0, 0.0, 0.0),
-}
-"""Pleasure (valence), arousal (activation), dominance in [-1, 1]: mean ratings of the terms angry,
-bored, disgusted, fearful, happy and sad in Russell & Mehrabian (1977), "Evidence for a three-factor
-theory of emotions", Journal of Research in Personality 11, 273-294,
-doi:10.1016/0092-6566(77)90037-X. Neutral is not among their terms; it is defined as the origin."""
-
 SPEAKER_SPLITS: dict[str, Split] = {
     **dict.fromkeys(("03", "08", "09", "10", "11", "13"), "train"),
     **dict.fromkeys(("12", "14"), "validation"),
@@ -49,13 +37,20 @@ SPEAKER_SPLITS: dict[str, Split] = {
 }
 """Half of each split's speakers are men (03 10 11, 12, 15), half women (08 09 13, 14, 16)."""
 
-NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[WLEAFTN])[a-z]")
+NAME = re.compile(
+    rf"(?P<speaker>{'|'.join(SPEAKER_SPLITS)})[ab]\d\d(?P<letter>[WLEAFTN])[a-z]\.wav"
+)
+HEARD = re.compile(r"\d+\s*\t(\w+)\.wav\s*\t(\d+,\d+)\s*\t(\d+,\d+)\s*")
+"""A line of `erkennung.txt`: number, file, recognised, natural, padded with no-break spaces."""
 
 
 def load(root: str | None) -> Corpus:
     """Read the folder that holds `wav/`, or the `wav` folder itself.
 
-    The splits are fixed: speakers 15 and 16 test, 12 and 14 validate, the other six train.
+    The splits are fixed: speakers 15 and 16 test, 12 and 14 validate, the other six train. The
+    folds leave one speaker out: each tests one, in the order of their numbers, and validates on the
+    next. If `erkennung.txt` lies beside `wav/`, the columns `recognised` and `natural` say what
+    per cent of the listeners thought so.
 
     Raises:
         RequestError: no folder is given.
@@ -68,48 +63,66 @@ def load(root: str | None) -> Corpus:
     paths = sorted(folder.glob("*.wav"))
     if not paths:
         raise CorpusError(f"emodb: there are no .wav files in {folder}")
+    table, findings = named(folder, paths, NAME, "a name of EmoDB, such as 03a01Fa.wav")
+    heard, wrong = _heard(folder.parent / "erkennung.txt")
+    if findings or wrong:
+        raise CorpusError(f"emodb: wrong files in {folder}", (*findings, *wrong))
     return Corpus(
         name="emodb",
-        utterances=_utterances(folder, paths),
+        utterances=_utterances(table, heard),
         minimum=-1.0,
         maximum=1.0,
+        folds=_folds(sorted(set(table["speaker"]))),
         derived=True,
         licence="CC0",
         citation="Burkhardt et al. (2005), doi:10.21437/Interspeech.2005-446",
-        notes=(
-            "Acted speech. Labels are derived from the emotion category by the ratings of emotion "
-            "terms in Russell & Mehrabian (1977), doi:10.1016/0092-6566(77)90037-X."
-        ),
+        notes=f"Acted speech. Labels are {SOURCE}.",
     )
 
 
-def _utterances(folder: Path, paths: list[Path]) -> pd.DataFrame:
+def _utterances(table: pd.DataFrame, heard: pd.DataFrame) -> pd.DataFrame:
+    emotions = table["letter"].map(EMOTIONS)
+    table = table.assign(split=table["speaker"].map(SPEAKER_SPLITS), emotion=emotions)
+    told = table.drop(columns="letter").join(heard, on="id")
+    labelled: pd.DataFrame = told.join(derived(emotions))
+    return labelled
+
+
+def _folds(speakers: list[str]) -> tuple[dict[str, Split], ...]:
+    """Leave one speaker out; none if there are too few to test, validate and train on."""
+    if len(speakers) < len(SPLITS):
+        return ()
+    following = [*speakers[1:], speakers[0]]
+    return tuple(
+        {**dict.fromkeys(speakers, "train"), validated: "validation", tested: "test"}
+        for tested, validated in zip(speakers, following, strict=True)
+    )
+
+
+def _heard(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Per cent of the listeners by file, no columns without the list; and what is wrong in it."""
+    if not path.exists():
+        return pd.DataFrame(), []
+    try:
+        lines = path.read_text(encoding="latin-1").split("\n")
+    except OSError as error:
+        return pd.DataFrame(), [f"{path.name}: cannot be read ({error.strerror})"]
+    heard: dict[str, list[float]] = {}
     findings = []
-    rows = []
-    for path, samples in zip(paths, probe(paths), strict=True):
-        named = NAME.fullmatch(path.stem)
-        if named is None or named["speaker"] not in SPEAKER_SPLITS:
-            findings.append(f"{path.name}: not a name of EmoDB, such as 03a01Fa.wav")
-        elif isinstance(samples, str):
-            findings.append(f"{path.name}: {samples}")
-        else:
-            rows.append(_row(path, samples, named["speaker"], EMOTIONS[named["emotion"]]))
-    if findings:
-        raise CorpusError(f"emodb: wrong files in {folder}", tuple(findings))
-    table: pd.DataFrame = pd.DataFrame(rows)
-    return table
-
-
-def _row(path: Path, samples: int, speaker: str, emotion: str) -> dict[str, object]:
-    valence, activation, dominance = PAD[emotion]
-    return {
-        "id": path.stem,
-        "path": str(path),
-        "speaker": speaker,
-        "split": SPEAKER_SPLITS[speaker],
-        "samples": samples,
-        "emotion": emotion,
-        "activation": activation,
-        "valence": valence,
-        "dominance": dominance,
-    }
+    for number, line in enumerate(lines[1:], 2):
+        where, match = f"{path.name}, line {number}", HEARD.fullmatch(line)
+        if match is None:
+            if line.strip():
+                findings.append(
+                    f"{where}: not four cells as in 3<tab>03a01Fa.wav<tab>90,00<tab>75,00"
+                )
+            continue
+        file, *cells = match.groups()
+        shares = [float(cell.replace(",", ".")) for cell in cells]
+        for column, share in zip(("erkannt", "natuerlich"), shares, strict=True):
+            if share > 100:
+                findings.append(f"{where}, {column}: {share:g} is more than 100 per cent")
+        if heard.setdefault(file, shares) is not shares:
+            findings.append(f"{where}, Satz: '{file}.wav' is there already")
+    table = pd.DataFrame.from_dict(heard, orient="index", columns=["recognised", "natural"])
+    return table, few(findings)

@@ -22,6 +22,8 @@ RESAMPLING = "mono-16k-soxr-hq"
 SHORTEST = 400
 """Samples in the receptive field of the convolutions of wav2vec 2.0 and its kin (25 ms): shorter
 audio gives an encoder no frame."""
+POINTER = b"version https://git-lfs"
+"""How a file begins that Git checks out where Git LFS is not installed."""
 MARGIN_S = 0.1
 """Read beyond the end of a part, so that the resampler's filter has what follows it."""
 
@@ -84,6 +86,8 @@ def _probe(path: Path) -> int | str:
     try:
         header = soundfile.info(str(path))
     except (OSError, RuntimeError, ValueError) as error:
+        if _is_pointer(path):
+            return "a Git LFS pointer in place of the audio, which git lfs pull fetches"
         # The library's message repeats the path, which the finding names already.
         return f"unreadable audio ({str(error).rpartition(': ')[2]})"
     samples = (2 * header.frames * SAMPLE_RATE_HZ + header.samplerate) // (2 * header.samplerate)
@@ -91,3 +95,11 @@ def _probe(path: Path) -> int | str:
         seconds = header.frames / header.samplerate
         return f"too short: {seconds:.3f} s, and an encoder needs {SHORTEST / SAMPLE_RATE_HZ} s"
     return int(samples)
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False
