@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from serbench.harness.corpora.named import few
 from serbench.harness.corpora.recordings import probe
 from serbench.harness.errors import CorpusError
 from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["LabelFile", "first_there", "long_form", "quoted"]
 
-MOST = 20
-"""Findings of one kind that are told; a user who copied part of the audio needs no more."""
 LETTERS = {"activation": "A", "valence": "V", "dominance": "D"}
 # The raters' own words stand between WHO and the numbers, and may hold semicolons.
 SCORED = r"^(?P<who>[^;]+?)\s*;(?:.*;)?\s*" + r";\s*".join(
@@ -87,18 +86,15 @@ class LabelFile:
         return samples
 
     def tell(self, told: pd.Series[str], column: str = "") -> None:
-        """Add the first of these findings of one kind, and how many more there are.
+        """Add a few of these findings of one kind.
 
         Args:
             told: what is wrong, by line.
             column: that it is wrong in, unless it is the whole line.
         """
         cell = f", {column}" if column else ""
-        self.findings.extend(
-            f"{self.path.name}, line {line}{cell}: {what}" for line, what in told.head(MOST).items()
-        )
-        if len(told) > MOST:
-            self.findings.append(f"{self.path.name}{cell}: and {len(told) - MOST:,} more like it")
+        lines = [f"{self.path.name}, line {line}{cell}: {what}" for line, what in told.items()]
+        self.findings.extend(few(lines))
 
 
 def quoted(cells: pd.Series[str]) -> pd.Series[str]:

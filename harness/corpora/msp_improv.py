@@ -82,7 +82,7 @@ def _utterances(labels: LabelFile, heads: pd.Series[str], folder: Path) -> pd.Da
     labels.tell(quoted(table["who"][misnamed]) + " is not such as UTD-IMPROV-S01A-F01-P-FM01.avi")
     twice = named["turn"].duplicated() & ~misnamed
     labels.tell(quoted(table["who"][twice]) + " is there already")
-    named = named[~misnamed & ~twice]
+    named = named[~misnamed]
     table = _upright(table.loc[named.index])
     table["id"] = "MSP-IMPROV-" + named["turn"]
     table["speaker"] = named["speaker"]

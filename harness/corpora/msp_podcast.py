@@ -96,13 +96,12 @@ def _parted(labels: LabelFile, test: str) -> pd.DataFrame:
     rows["speaker"] = speaker.mask(speaker.str.lower().isin(["", "unknown"]), UNKNOWN)
     rows["partition"] = partition
     rows["split"] = partition.map({**PARTITIONS, test: "test"})
-    rows = rows[rows["split"].notna()]
+    kept: pd.DataFrame = rows[rows["split"].notna()]
     for split in SPLITS:
-        if split not in set(rows["split"]):
+        if split not in set(kept["split"]):
             labels.findings.append(f"{labels.path.name}: no row is in the {split} split")
-    twice = rows["id"].duplicated()
-    labels.tell(quoted(rows["id"][twice]) + " is there already", "FileName")
-    kept: pd.DataFrame = rows[~twice]
+    twice = kept["id"][kept["id"].duplicated()]
+    labels.tell(quoted(twice) + " is there already", "FileName")
     return kept
 
 

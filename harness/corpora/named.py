@@ -49,5 +49,5 @@ def named(
 
 def few(findings: Sequence[str]) -> list[str]:
     """The first `MOST` findings of one kind, and how many more there are."""
-    more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
+    more = [f"and {len(findings) - MOST:,} more like these"] if len(findings) > MOST else []
     return [*findings[:MOST], *more]

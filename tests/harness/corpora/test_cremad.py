@@ -235,7 +235,7 @@ def test_findings_of_a_kind_end_after_twenty(small: Path) -> None:
     write_responses(small, *lines)
     found = findings(small)
     assert len(found) == 21
-    assert found[-1] == "and 70 more"
+    assert found[-1] == "and 70 more like these"
 
 
 @pytest.mark.parametrize(

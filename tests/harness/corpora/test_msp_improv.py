@@ -180,7 +180,7 @@ def test_of_many_missing_files_the_first_and_the_number_are_named(release: Relea
     more = [f"UTD-IMPROV-S01A-F02-P-FM{i:02}.avi; N; A:3; V:3; D:3;" for i in range(50)]
     found = findings(release("\n".join([EVALUATION, *more])))
     assert len(found) == 21
-    assert found[-1] == "Evalution.txt: and 30 more like it"
+    assert found[-1] == "and 30 more like these"
 
 
 def test_missing_files_are_named(release: Release, tmp_path: Path) -> None:

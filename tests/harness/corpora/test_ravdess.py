@@ -132,7 +132,7 @@ def test_findings_of_a_kind_end_after_twenty(small: Path) -> None:
     with pytest.raises(CorpusError) as caught:
         ravdess.load(str(small))
     assert len(caught.value.findings) == 21
-    assert caught.value.findings[-1] == "and 13 more"
+    assert caught.value.findings[-1] == "and 13 more like these"
 
 
 def test_a_missing_or_empty_folder(tmp_path: Path, write_wav: WriteWav) -> None:
