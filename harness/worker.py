@@ -239,9 +239,8 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
     table = corpus.utterances
     longest = int(training.max_seconds * SAMPLE_RATE_HZ)
     samples = np.minimum(table["samples"].to_numpy(np.int64), longest)
-    splits = table["split"].to_numpy()
     labels = np.stack([corpus.scaled(table[d]) for d in corpus.dimensions], axis=1)
-    indices = {s: _limited(np.flatnonzero(splits == s), training.limit) for s in SPLITS}
+    indices = {s: _limited(np.flatnonzero(table["split"] == s), training.limit) for s in SPLITS}
 
     def waveform(index: int) -> npt.NDArray[np.float32]:
         cut = corpus.waveform(index, longest)
@@ -290,7 +289,7 @@ def _cache_opener(
         return StateCache(
             folder,
             key,
-            frames.tolist(),
+            frames,
             width,
             dtype,
             limit_bytes=spec.cache_limit_bytes,

@@ -42,6 +42,7 @@ from serbench.harness.corpora.tables import (
     Table,
     Unreadable,
     decoded,
+    named,
     read,
     shown,
 )
@@ -220,7 +221,7 @@ class _Reading:
         except ValidationError as error:
             for wrong in error.errors():
                 where = ".".join(str(part) for part in wrong["loc"])
-                self.findings.append(f"{path.name}, {where}: {wrong['msg']}")
+                self.findings.append(f"{path.name}, {named(where)}: {wrong['msg']}")
         # A number of thousands of digits is a ValueError; a deeply nested array exhausts recursion.
         except (ValueError, RecursionError) as error:
             self.findings.append(f"{path.name}: not TOML ({error})")

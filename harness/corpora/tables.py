@@ -21,7 +21,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "Known", "Numbers", "Table", "Unreadable", "decoded", "read", "shown"]
+__all__ = [
+    "FORMATS",
+    "Known",
+    "Numbers",
+    "Table",
+    "Unreadable",
+    "decoded",
+    "named",
+    "read",
+    "shown",
+]
 
 Kind = Literal["word", "number"]
 Known: TypeAlias = "Callable[[str], tuple[str, Kind] | None]"
@@ -64,7 +74,7 @@ class Table:
 
     def at(self, index: int, column: str) -> str:
         """A cell as findings call it."""
-        return f"{self.file}, {self.row(index)}, {_plain(column)}"
+        return f"{self.file}, {self.row(index)}, {named(column)}"
 
     @property
     def head(self) -> str:
@@ -106,7 +116,15 @@ def read(path: Path, known: Known, required: Sequence[str], findings: list[str])
 
 def shown(value: object) -> str:
     """A value in quotes as findings show it: in one line, and not too long."""
-    text = f"'{value}'" if isinstance(value, str) and value.isprintable() else repr(value)
+    return _cut(f"'{value}'" if isinstance(value, str) and value.isprintable() else repr(value))
+
+
+def named(name: str) -> str:
+    """A column's name as findings show it, likewise."""
+    return _cut(name if name.isprintable() else repr(name))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
@@ -196,7 +214,7 @@ class _Building:
                 continue
             where = f"{self.file}, {_unit(self.file)}"
             self.findings += [
-                f"{where} {lines[row]}, {_plain(column)}: {what}" for row, what in wrong.items()
+                f"{where} {lines[row]}, {named(column)}: {what}" for row, what in wrong.items()
             ]
         self._lines.append(np.asarray(lines, np.int64))
         self.rows += len(lines)
@@ -237,10 +255,6 @@ def _unit(file: str) -> str:
 
 def _head(file: str) -> str:
     return f"{file}, line 1" if file.endswith(".csv") else file
-
-
-def _plain(column: str) -> str:
-    return column if column.isprintable() else repr(column)
 
 
 def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
