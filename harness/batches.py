@@ -22,7 +22,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def batches_by_length(
-    samples: Sequence[int], batch_size: int, seed: int, epoch: int
+    samples: npt.ArrayLike, batch_size: int, seed: int, epoch: int
 ) -> list[Indices]:
     """Compose an epoch's training batches: random buckets, cut by length, in random order.
 
@@ -44,7 +44,7 @@ def batches_by_length(
     return [cut[i] for i in rng.permutation(len(cut))]
 
 
-def ordered_batches(samples: Sequence[int], batch_size: int) -> list[Indices]:
+def ordered_batches(samples: npt.ArrayLike, batch_size: int) -> list[Indices]:
     """Batches for evaluation: by length, each utterance once."""
     lengths = np.asarray(samples)
     return _cut(_by_length(np.arange(len(lengths)), lengths), batch_size)

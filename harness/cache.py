@@ -66,7 +66,7 @@ class StateCache:
         self,
         folder: Path,
         key: dict[str, str],
-        frames: Sequence[int],
+        frames: npt.ArrayLike,
         width: int,
         dtype: str,
         *,

@@ -44,11 +44,17 @@ class BackboneError(SerbenchError):
     """An encoder cannot be loaded or used."""
 
 
+PRINTED = 50
+"""Findings that a message repeats: a mistake in a script is one in every row that it wrote."""
+
+
 class CorpusError(SerbenchError):
-    """Data that is wrong; `findings` holds one line for each thing found."""
+    """Data that is wrong; `findings` holds one line for each thing found, the message the first."""
 
     def __init__(self, message: str, findings: tuple[str, ...] = ()) -> None:
-        super().__init__("\n".join((message, *(f"  {finding}" for finding in findings))))
+        more = len(findings) - PRINTED
+        printed = (*findings[:PRINTED], f"and {more} more") if more > 0 else findings
+        super().__init__("\n".join((message, *(f"  {finding}" for finding in printed))))
         self.findings = findings
 
 

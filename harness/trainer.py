@@ -285,7 +285,7 @@ class Trainer:
         batches = [
             indices[chosen]
             for chosen in batches_by_length(
-                self.data.audio.samples[indices].tolist(),
+                self.data.audio.samples[indices],
                 self.training.batch_size,
                 self.seed,
                 epoch,
@@ -293,7 +293,7 @@ class Trainer:
         ]
         self._ready_to_train()
         losses: list[Tensor] = []
-        flops = sum(self._flops(batch) for batch in batches)
+        flops = self._flops(batches)
         with self._clocked("train", epoch) as gauge:
             gauge.flops = flops
             for position, entering in enumerate(self._entering(batches, gauge, "train", epoch)):
@@ -307,9 +307,11 @@ class Trainer:
         if not math.isfinite(gauge.loss):
             raise StrategyError(f"the training loss of epoch {epoch} is {gauge.loss}")
 
-    def _flops(self, batch: Indices) -> float:
-        longest = torch.tensor(self.data.audio.samples[batch].max())
-        return self._costs[-1].flops(len(batch), int(self.stages.frames(longest)))
+    def _flops(self, batches: list[Indices]) -> float:
+        longest = torch.tensor([self.data.audio.samples[batch].max() for batch in batches])
+        frames = self.stages.frames(longest).tolist()
+        flops = self._costs[-1].flops
+        return sum(flops(len(b), count) for b, count in zip(batches, frames, strict=True))
 
     def _ready_to_train(self) -> None:
         self.stages.set_training(self._prefix.depth)
@@ -375,7 +377,7 @@ class Trainer:
         self, data: Data, split: Split, phase: PhaseName, epoch: int | None
     ) -> Evaluation:
         indices = data.splits[split]
-        samples = data.audio.samples[indices].tolist()
+        samples = data.audio.samples[indices]
         batches = [indices[b] for b in ordered_batches(samples, self.training.batch_size)]
         self.stages.set_training(len(self.stages))
         self.head.eval()

@@ -243,8 +243,7 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
     table = corpus.utterances
     longest = int(training.max_seconds * SAMPLE_RATE_HZ)
     samples = np.minimum(table["samples"].to_numpy(np.int64), longest)
-    splits = table["split"].to_numpy()
-    indices = {s: _limited(np.flatnonzero(splits == s), training.limit) for s in SPLITS}
+    indices = {s: _limited(np.flatnonzero(table["split"] == s), training.limit) for s in SPLITS}
 
     def waveform(index: int) -> npt.NDArray[np.float32]:
         cut = corpus.waveform(index, longest)
@@ -296,7 +295,7 @@ def _cache_opener(
         return StateCache(
             folder,
             key,
-            frames.tolist(),
+            frames,
             width,
             dtype,
             limit_bytes=spec.cache_limit_bytes,

@@ -1,35 +1,51 @@
 """A folder of audio with metadata.csv: the format for one's own data, and all that can be wrong.
 
-`metadata.csv` (or `.jsonl`, `.parquet`) has `file_name` and `speaker`, optionally `split` (train,
-validation, test; without it splits are made by speaker) and the labels `activation` (or
-`arousal`), `valence`, `dominance`; an empty cell is not labelled. `ratings.csv` has `file_name`,
-`annotator` and any of the dimensions; a dimension without a column in the metadata is labelled
-with the mean of its ratings, and an annotator who rated an utterance twice counts once, with the
-mean of both. `corpus.toml` may state `name`, `licence`, `citation`, `notes`, `synthetic`,
+`metadata.csv` (or `.jsonl`, `.parquet`) has `file_name` and `speaker` (`Unknown` if nobody knows),
+optionally `split` (in the usual words; without it splits are made by speaker), `duration` (seconds,
+which are trusted, so that no header is read) and the labels `activation` (or `arousal`), `valence`,
+`dominance`; an empty cell is not labelled. `ratings.csv` (or the others) is long, with `file_name`,
+`annotator` and any of the dimensions, or wide, with `file_name` and columns `DIMENSION:ANNOTATOR`;
+such columns may stand in the metadata instead. A dimension that the metadata do not label is
+labelled with the mean of its ratings, and an annotator who rated an utterance twice counts once,
+with the mean of both. `corpus.toml` may state `name`, `licence`, `citation`, `notes`, `synthetic`,
 `derived`, and the scale as a table `[scale]` with `min` and `max`; a scale must be stated if a
 label is outside [-1, 1].
 """
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
-import json
 import math
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from serbench.harness.corpora.base import SPLITS, Corpus
+from serbench.harness.backbone import SAMPLE_RATE_HZ
+from serbench.harness.corpora.base import SPLITS, UNKNOWN, Corpus, Split
 from serbench.harness.corpora.folds import speaker_splits
-from serbench.harness.corpora.recordings import probe
+from serbench.harness.corpora.recordings import SHORTEST, TOLERANCE_S, absent, probe
 from serbench.harness.corpora.summary import Summary, summarise
+from serbench.harness.corpora.tables import (
+    FORMATS,
+    Kind,
+    Known,
+    Table,
+    Unreadable,
+    decoded,
+    named,
+    read,
+    shown,
+)
 from serbench.harness.errors import CorpusError, RequestError
 from serbench.harness.metrics import DIMENSIONS
 
@@ -38,12 +54,23 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Report", "check", "load"]
+__all__ = ["SPLIT_WORDS", "Report", "check", "load"]
 
-METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 ALIASES = {"arousal": "activation"}
-KNOWN = {"file_name", "speaker", "split", "annotator", *DIMENSIONS, *ALIASES}
-BOM = b"\xef\xbb\xbf"
+SPLIT_WORDS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""In lower case; those of Hugging Face's AudioFolder, and `development`."""
+PLAIN = r"^[^/\\:.][^/\\:]*(/[^/\\:.][^/\\:]*)*$"
+"""Paths that are surely inside the folder, and written in one way only."""
+DAY_S = 86_400
+"""Longer than any utterance: the column is in other units."""
+CHUNK = 65_536
+"""Paths held as Python's text at a time."""
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +85,13 @@ class Report:
 
 
 def check(folder: str) -> Report:
-    """Read all but the audio itself, of which only the headers; wrong data does not raise."""
+    """Read all but the audio itself, of which the headers only; wrong data does not raise.
+
+    The column `duration` is held against the headers.
+    """
     try:
-        return Report(folder=folder, findings=(), summary=summarise(load(folder)))
+        corpus = _load(folder, verify=True)
+        return Report(folder=folder, findings=(), summary=summarise(corpus))
     except CorpusError as error:
         return Report(folder=folder, findings=error.findings or (str(error),), summary=None)
 
@@ -68,16 +99,23 @@ def check(folder: str) -> Report:
 def load(root: str | None) -> Corpus:
     """Read an AudioFolder; the ids are the file names as written in the metadata.
 
+    Where the metadata state durations, audio is not opened: what is not as long as that fails when
+    it is read.
+
     Raises:
         RequestError: no folder is given.
         CorpusError: something in it is wrong; `findings` has all of it.
     """
     if root is None:
         raise RequestError("audiofolder needs its folder: audiofolder=FOLDER")
-    folder = Path(root).resolve()
-    if not folder.is_dir():
+    return _load(root, verify=False)
+
+
+def _load(root: str, *, verify: bool) -> Corpus:
+    # Unlike Path's, it knows no exceptions.
+    if not os.path.isdir(root):  # noqa: PTH112
         raise CorpusError(f"there is no folder {root}")
-    reading = _Reading(folder)
+    reading = _Reading(Path(root).resolve(), verify)
     corpus = reading.corpus()
     if corpus is None:
         raise CorpusError(f"{root} is not a sound corpus", tuple(reading.findings))
@@ -92,8 +130,8 @@ class _Scale(BaseModel):
 
     @model_validator(mode="after")
     def _ascending(self) -> _Scale:
-        if not self.min < self.max:
-            raise ValueError("min must be below max")
+        if not 0 < self.max - self.min < math.inf:
+            raise ValueError("min must be below max, and both of a sensible size")
         return self
 
 
@@ -111,48 +149,55 @@ class _Settings(BaseModel):
     derived: bool = False
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Known columns as they were read: text from CSV, Python values otherwise, None for empty."""
+def _in_metadata(name: str) -> tuple[str, Kind] | None:
+    if name in ("file_name", "speaker", "split"):
+        return name, "word"
+    return ("duration", "number") if name == "duration" else _rated(name)
 
-    file: str
-    unit: str
-    lines: list[int]
-    columns: dict[str, list[Any]]
 
-    def at(self, index: int, column: str) -> str:
-        return f"{self.file}, {self.unit} {self.lines[index]}, {column}"
+def _in_ratings(name: str) -> tuple[str, Kind] | None:
+    return (name, "word") if name in ("file_name", "annotator") else _rated(name)
 
-    @property
-    def dimensions(self) -> list[str]:
-        return [name for name in DIMENSIONS if name in self.columns]
+
+def _rated(name: str) -> tuple[str, Kind] | None:
+    """`DIMENSION` or `DIMENSION:ANNOTATOR`, with any alias replaced."""
+    dimension, colon, annotator = (part.strip() for part in name.partition(":"))
+    dimension = ALIASES.get(dimension, dimension)
+    return (f"{dimension}{colon}{annotator}", "number") if dimension in DIMENSIONS else None
+
+
+def _dimensions(table: Table) -> list[str]:
+    return [name for name in DIMENSIONS if name in table.numbers]
+
+
+def _wide(table: Table) -> list[str]:
+    return [name for name in table.numbers if ":" in name]
 
 
 class _Reading:
     """One folder being read: it goes on after a finding for as long as that makes sense."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, verify: bool) -> None:
+        self.folder, self.verify = folder, verify
         self.findings: list[str] = []
 
     def corpus(self) -> Corpus | None:
         """The corpus, or None if there are findings."""
         settings = self._settings()
-        metadata = self._metadata()
-        ratings = self._csv("ratings.csv", ("file_name", "annotator"))
+        metadata = self._table("metadata", _in_metadata, ("file_name", "speaker"))
+        ratings = self._table("ratings", _in_ratings, ("file_name",))
         if metadata is None:
             return None
-        utterances = self._utterances(metadata)
-        rated = None if ratings is None else self._ratings(ratings, set(utterances["id"]))
+        names = self._file_names(metadata).dictionary_encode()
+        self._check_names(metadata, names)
+        rated = self._ratings(metadata, ratings, names)
         scale = self._scale(settings, [t for t in (metadata, ratings) if t is not None])
-        if rated is not None:
-            utterances = _with_means(utterances, rated)
-        utterances = self._with_splits(metadata, utterances)
+        utterances = self._with_splits(metadata, self._utterances(metadata, names, rated))
         self._check_labels(metadata, utterances)
         if self.findings:
             return None
         return Corpus(
-            name=settings.name or self.folder.name,
+            name=settings.name or self.folder.name or "/",
             utterances=utterances,
             minimum=scale.min,
             maximum=scale.max,
@@ -162,334 +207,265 @@ class _Reading:
 
     # Files
 
-    def _text(self, file: str) -> str | None:
-        try:
-            raw = (self.folder / file).read_bytes()
-        except OSError as error:
-            self.findings.append(f"{file}: cannot be read ({error.strerror})")
-            return None
-        if raw.startswith(BOM):
-            self.findings.append(
-                f"{file}, line 1: starts with a byte order mark (BOM); save it as UTF-8 without one"
-            )
-            raw = raw[len(BOM) :]
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = raw.count(b"\n", 0, error.start) + 1
-            self.findings.append(f"{file}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x})")
-            return None
-
     def _settings(self) -> _Settings:
-        file = "corpus.toml"
-        text = self._text(file) if (self.folder / file).exists() else None
-        if text is None:
+        path = self.folder / "corpus.toml"
+        if not path.exists():
             return _Settings()
         try:
-            return _Settings.model_validate(tomllib.loads(text))
+            with decoded(path, self.findings) as text:
+                return _Settings.model_validate(tomllib.loads(text.read()))
+        except Unreadable as unreadable:
+            self.findings += unreadable.args
+        except OSError as error:
+            self.findings.append(f"{path.name}: cannot be read ({error.strerror})")
         except ValidationError as error:
             for wrong in error.errors():
                 where = ".".join(str(part) for part in wrong["loc"])
-                self.findings.append(f"{file}, {where}: {wrong['msg']}")
-        # A deeply nested array exhausts the parser's recursion.
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            self.findings.append(f"{file}: not TOML ({error})")
+                self.findings.append(f"{path.name}, {named(where)}: {wrong['msg']}")
+        # A number of thousands of digits is a ValueError; a deeply nested array exhausts recursion.
+        except (ValueError, RecursionError) as error:
+            self.findings.append(f"{path.name}: not TOML ({error})")
         return _Settings()
 
-    def _metadata(self) -> _Table | None:
-        there = [file for file in METADATA if (self.folder / file).exists()]
-        if not there:
-            self.findings.append(f"there is none of {', '.join(METADATA)}")
-            return None
+    def _table(self, stem: str, known: Known, required: Sequence[str]) -> Table | None:
+        files = [f"{stem}{suffix}" for suffix in FORMATS]
+        there = [file for file in files if (self.folder / file).exists()]
         if len(there) > 1:
-            self.findings.append(f"{' and '.join(there)}: only one of them can be the metadata")
-            return None
-        required = ("file_name", "speaker")
-        readers = {".csv": self._csv, ".jsonl": self._jsonl, ".parquet": self._parquet}
-        return readers[Path(there[0]).suffix](there[0], required)
+            self.findings.append(f"{' and '.join(there)}: only one of them can be the {stem}")
+        elif there:
+            return read(self.folder / there[0], known, required, self.findings)
+        elif stem == "metadata":
+            self.findings.append(f"there is none of {', '.join(files)}")
+        return None
 
-    def _csv(self, file: str, required: tuple[str, ...]) -> _Table | None:
-        if not (self.folder / file).exists():
-            return None
-        text = self._text(file)
-        if text is None:
-            return None
-        lines: list[int] = []
-        records: list[list[str]] = []
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        try:
-            # A quoted cell may hold line breaks, so a record's line is where the last one ended.
-            start = 1
-            for record in reader:
-                if record:
-                    lines.append(start)
-                    records.append([cell.strip() for cell in record])
-                start = reader.line_num + 1
-        except csv.Error as error:
-            self.findings.append(f"{file}, line {max(reader.line_num, 1)}: not CSV ({error})")
-            return None
-        return self._columns(file, lines, records, required)
+    # Utterances
 
-    def _columns(
-        self, file: str, lines: list[int], records: list[list[str]], required: tuple[str, ...]
-    ) -> _Table | None:
-        header = records[0] if records else []
-        for mark, called in ((";", "';'"), ("\t", "tabs")):
-            if len(header) == 1 and mark in header[0]:
-                self.findings.append(f"{file}, line 1: columns are parted by {called}, not by ','")
-                return None
-        rows = []
-        for line, record in zip(lines[1:], records[1:], strict=True):
-            if len(record) == len(header):
-                rows.append((line, dict(zip(header, record, strict=True))))
-            else:
-                self.findings.append(
-                    f"{file}, line {line}: {len(record)} cells, but {len(header)} columns"
-                )
-        return self._table(file, "line", header, rows, required)
-
-    def _jsonl(self, file: str, required: tuple[str, ...]) -> _Table | None:
-        text = self._text(file)
-        if text is None:
-            return None
-        rows: list[tuple[int, dict[str, Any]]] = []
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            # A number of thousands of digits is a ValueError, deep nesting a RecursionError.
-            except (ValueError, RecursionError) as error:
-                self.findings.append(f"{file}, line {number}: not JSON ({error})")
-                continue
-            if isinstance(record, dict):
-                rows.append((number, record))
-            else:
-                self.findings.append(f"{file}, line {number}: not a JSON object")
-        header = list(dict.fromkeys(key for _, record in rows for key in record))
-        return self._table(file, "line", header, rows, required)
-
-    def _parquet(self, file: str, required: tuple[str, ...]) -> _Table | None:
-        import pyarrow.parquet
-
-        try:
-            table = pyarrow.parquet.read_table(self.folder / file)
-            values = {
-                name: table.column(index).to_pylist()
-                for index, name in enumerate(table.column_names)
-                if name in KNOWN
-            }
-        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-            self.findings.append(f"{file}: not Parquet ({error})")
-            return None
-        rows = [
-            (index + 1, {name: column[index] for name, column in values.items()})
-            for index in range(table.num_rows)
-        ]
-        return self._table(file, "row", table.column_names, rows, required)
-
-    def _table(
-        self,
-        file: str,
-        unit: str,
-        header: list[str],
-        rows: list[tuple[int, dict[str, Any]]],
-        required: tuple[str, ...],
-    ) -> _Table | None:
-        names = [ALIASES.get(name, name) for name in header if name in KNOWN]
-        missing = [name for name in required if name not in names]
-        where = f"{file}, line 1" if file.endswith(".csv") else file
-        self.findings += [f"{where}: there is no column '{name}'" for name in missing]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        self.findings += [f"{where}: there are two columns for '{name}'" for name in twice]
-        if missing or twice:
-            return None
+    def _file_names(self, table: Table) -> pa.Array:
+        """As they are in the folder, however they are written; '' if wrong."""
+        names = table.words["file_name"]
+        odd = pc.invert(pc.match_substring_regex(names, PLAIN))
+        rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist()
         if not rows:
-            self.findings.append(f"{file}: holds no rows")
-            return None
-        columns = {
-            ALIASES.get(name, name): [
-                None if record.get(name) == "" else record.get(name) for _, record in rows
-            ]
-            for name in header
-            if name in KNOWN
-        }
-        return _Table(file, unit, [line for line, _ in rows], columns)
-
-    # Cells
-
-    def _words(self, table: _Table, column: str) -> list[str]:
-        """The column as text; what is empty or no text is a finding, and '' in the list."""
-        words = []
-        for index, value in enumerate(table.columns[column]):
-            word = _word(value)
-            if word is None:
-                what = "empty" if value is None else f"{value!r:.60} is not text"
-                self.findings.append(f"{table.at(index, column)}: {what}")
-            words.append(word or "")
-        return words
-
-    def _numbers(self, table: _Table, column: str) -> list[float]:
-        """The column as numbers; NaN where it is empty, and where it is a finding."""
-        numbers = []
-        for index, value in enumerate(table.columns[column]):
-            number = math.nan if value is None else _number(value)
-            if number is None:
-                self.findings.append(f"{table.at(index, column)}: {value!r:.60} is not a number")
-            elif value is not None and not math.isfinite(number):
+            return names
+        tidy = []
+        for row, name in zip(rows, names.take(rows).to_pylist(), strict=True):
+            if _escapes(name):
                 self.findings.append(
-                    f"{table.at(index, column)}: {value} is not finite (leave it empty if unrated)"
+                    f"{table.at(row, 'file_name')}: {shown(name)} is not inside the folder"
                 )
-            numbers.append(number if number is not None and math.isfinite(number) else math.nan)
-        return numbers
+            tidy.append("" if not name or _escapes(name) else PurePosixPath(name).as_posix())
+        return pc.replace_with_mask(names, odd, pa.array(tidy, pa.large_string()))
 
-    def _file_names(self, table: _Table) -> list[str]:
-        names = []
-        for index, word in enumerate(self._words(table, "file_name")):
-            if word and _escapes(word):
+    def _check_names(self, table: Table, names: pa.DictionaryArray) -> None:
+        codes = names.indices.to_numpy()
+        if len(names.dictionary) == len(codes):
+            return
+        _, first = np.unique(codes, return_index=True)
+        for row in np.flatnonzero(first[codes] != np.arange(len(codes))).tolist():
+            if name := names[row].as_py():
                 self.findings.append(
-                    f"{table.at(index, 'file_name')}: '{word}' is not inside the folder"
+                    f"{table.at(row, 'file_name')}: {shown(name)} is there already, in "
+                    f"{table.row(first[codes[row]])}"
                 )
-                word = ""
-            names.append(PurePosixPath(word).as_posix() if word else "")
-        return names
 
-    # What the tables say
-
-    def _utterances(self, table: _Table) -> pd.DataFrame:
-        names = self._file_names(table)
-        first: dict[str, int] = {}
-        for index, name in enumerate(names):
-            if name and first.setdefault(name, index) != index:
-                self.findings.append(
-                    f"{table.at(index, 'file_name')}: '{name}' is there already, in "
-                    f"{table.unit} {table.lines[first[name]]}"
-                )
+    def _utterances(
+        self, table: Table, names: pa.DictionaryArray, rated: pd.DataFrame | None
+    ) -> pd.DataFrame:
+        ids = names.dictionary_decode()
+        folder = pa.scalar(str(self.folder), pa.large_string())
+        paths = pc.binary_join_element_wise(folder, ids, pa.scalar("/", pa.large_string()))
+        speakers = table.words["speaker"]
+        unknown = pc.equal(pc.utf8_lower(speakers), UNKNOWN.lower())
         utterances: pd.DataFrame = pd.DataFrame(
             {
-                "id": names,
-                "path": [str(self.folder / name) for name in names],
-                "speaker": self._words(table, "speaker"),
-                "samples": self._samples(table, names),
-                **{name: self._numbers(table, name) for name in table.dimensions},
+                "id": _strings(ids),
+                "path": _strings(paths),
+                "speaker": _categories(pc.if_else(unknown, UNKNOWN, speakers)),
+                "samples": self._samples(table, ids, paths),
+                **{name: table.dense(name) for name in _dimensions(table)},
             }
         )
-        return utterances
+        return utterances if rated is None else _with_means(utterances, rated, names)
 
-    def _samples(self, table: _Table, names: list[str]) -> list[int]:
-        samples = []
-        for index, found in enumerate(probe([self.folder / name for name in names])):
-            if isinstance(found, str) and names[index]:
-                self.findings.append(f"{table.at(index, 'file_name')}: '{names[index]}': {found}")
-            samples.append(found if isinstance(found, int) else 0)
+    def _samples(self, table: Table, names: pa.Array, paths: pa.Array) -> Ints:
+        """Lengths at 16 kHz, as stated or else by the header; 0 if wrong."""
+        stated_s = table.dense("duration")
+        given = ~np.isnan(stated_s)
+        sensible = (stated_s >= SHORTEST / SAMPLE_RATE_HZ) & (stated_s <= DAY_S)
+        for row in np.flatnonzero(given & ~sensible).tolist():
+            self.findings.append(
+                f"{table.at(row, 'duration')}: {stated_s[row]:g} s is not between "
+                f"{SHORTEST / SAMPLE_RATE_HZ:g} s, which an encoder needs, and {DAY_S} s"
+            )
+        samples = np.where(sensible, np.rint(stated_s * SAMPLE_RATE_HZ), 0.0).astype(np.int64)
+        named = pc.not_equal(names, "").to_numpy(zero_copy_only=False)
+        opened = named & (~given | self.verify)
+        for rows in _chunks(np.flatnonzero(named & ~opened)):
+            for row, wrong in absent(paths.take(rows).to_pylist()).items():
+                self._wrong_file(table, int(rows[row]), names, wrong)
+        for rows in _chunks(np.flatnonzero(opened)):
+            for row, found in zip(rows.tolist(), probe(paths.take(rows).to_pylist()), strict=True):
+                if isinstance(found, str):
+                    self._wrong_file(table, row, names, found)
+                elif not sensible[row]:
+                    samples[row] = found
+                elif abs(found - samples[row]) > TOLERANCE_S * SAMPLE_RATE_HZ:
+                    self.findings.append(
+                        f"{table.at(row, 'duration')}: {shown(names[row].as_py())} is "
+                        f"{found / SAMPLE_RATE_HZ:.3f} s long, not {stated_s[row]:g} s"
+                    )
         return samples
 
-    def _ratings(self, table: _Table, known: set[str]) -> pd.DataFrame | None:
-        names = self._file_names(table)
-        for index, name in enumerate(names):
-            if name and name not in known:
-                self.findings.append(
-                    f"{table.at(index, 'file_name')}: a rating of '{name}', which the metadata lack"
-                )
-        annotators = self._words(table, "annotator")
-        if not table.dimensions:
-            self.findings.append(f"{table.file}: there is no column of {', '.join(DIMENSIONS)}")
-            return None
-        parts = [
-            pd.DataFrame(
-                {
-                    "utterance": names,
-                    "annotator": annotators,
-                    "dimension": dimension,
-                    "value": self._numbers(table, dimension),
-                }
-            )
-            for dimension in table.dimensions
-        ]
-        rated: pd.DataFrame = pd.concat(parts).dropna(subset="value")
-        by = ["utterance", "annotator", "dimension"]
-        return rated.groupby(by, sort=False, as_index=False).mean() if len(rated) else None
+    def _wrong_file(self, table: Table, row: int, names: pa.Array, wrong: str) -> None:
+        self.findings.append(f"{table.at(row, 'file_name')}: {shown(names[row].as_py())}: {wrong}")
 
-    def _scale(self, settings: _Settings, tables: list[_Table]) -> _Scale:
+    # Ratings
+
+    def _ratings(
+        self, metadata: Table, ratings: Table | None, names: pa.DictionaryArray
+    ) -> pd.DataFrame | None:
+        """Long form, with categories; None without ratings, and where they cannot be told."""
+        if ratings is None:
+            table, who = metadata, names.indices.to_numpy()
+        else:
+            table, who = ratings, self._rated_utterances(metadata, ratings, names.dictionary)
+            if wide := _wide(metadata):
+                self.findings.append(
+                    f"{metadata.head}: ratings, such as {shown(wide[0])}, stand either here or in "
+                    f"{ratings.file}"
+                )
+            if not self._has_one_form(ratings):
+                return None
+        for name in _wide(table):
+            annotator = name.partition(":")[2]
+            if not annotator or not annotator.isprintable():
+                self.findings.append(f"{table.head}: the column {shown(name)} names no annotator")
+        return _long_form(table, who, names.dictionary)
+
+    def _has_one_form(self, table: Table) -> bool:
+        wide, dimensions = _wide(table), _dimensions(table)
+        long = [*(name for name in ("annotator",) if name in table.words), *dimensions]
+        wrong = None
+        if wide and long:
+            wrong = f"the ratings are wide ({shown(wide[0])}) and long ({shown(long[0])}) at once"
+        elif not wide and "annotator" not in long:
+            wrong = "there is no column 'annotator'"
+        elif not wide and not dimensions:
+            wrong = f"there is no column of {', '.join(DIMENSIONS)}"
+        if wrong:
+            self.findings.append(f"{table.head}: {wrong}")
+        return wrong is None
+
+    def _rated_utterances(self, metadata: Table, ratings: Table, known: pa.Array) -> Ints:
+        """For each row its position among the known names, or -1."""
+        names = self._file_names(ratings)
+        who = pc.index_in(names, value_set=known).fill_null(-1).to_numpy(zero_copy_only=False)
+        # What the metadata lack may be in a row that could not be read.
+        for row in np.flatnonzero(who < 0).tolist() if metadata.whole else []:
+            if name := names[row].as_py():
+                self.findings.append(
+                    f"{ratings.at(row, 'file_name')}: a rating of {shown(name)}, which the "
+                    "metadata lack"
+                )
+        return np.asarray(who, np.int64)
+
+    # Labels and splits
+
+    def _scale(self, settings: _Settings, tables: Sequence[Table]) -> _Scale:
         """The stated scale, or [-1, 1]; labels outside it are findings."""
         scale = settings.scale or _Scale(min=-1.0, max=1.0)
-        outside = [
-            (f"{table.at(index, name)}", number)
+        outside = (
+            (table.at(rows[index], name), values[index])
             for table in tables
-            for name in table.dimensions
-            for index, value in enumerate(table.columns[name])
-            if (number := _number(value)) is not None
-            and math.isfinite(number)
-            and not scale.min <= number <= scale.max
-        ]
+            for name in (*_dimensions(table), *_wide(table))
+            for rows, values in [table.numbers[name]]
+            for index in np.flatnonzero((values < scale.min) | (values > scale.max)).tolist()
+        )
         if settings.scale is not None:
             self.findings += [
                 f"{where}: {number:g} is outside the scale from {scale.min:g} to {scale.max:g}"
                 for where, number in outside
             ]
-        elif outside:
-            where, number = outside[0]
+            return scale
+        for where, number in islice(outside, 1):
             self.findings.append(
                 f"{where}: {number:g} is outside [-1, 1] and no scale is stated: put a table "
                 "[scale] with min = … and max = … into corpus.toml"
             )
         return scale
 
-    def _with_splits(self, table: _Table, utterances: pd.DataFrame) -> pd.DataFrame:
-        if "split" not in table.columns:
-            dimensions = [name for name in DIMENSIONS if name in utterances.columns]
-            labels = utterances[dimensions] if dimensions else None
-            try:
-                splits: list[Any] = list(speaker_splits(list(utterances["speaker"]), labels))
-            except CorpusError as error:
-                self.findings.append(f"{table.file}, no column 'split': {error}")
-                splits = ["train"] * len(utterances)
+    def _with_splits(self, table: Table, utterances: pd.DataFrame) -> pd.DataFrame:
+        if "split" in table.words:
+            codes = self._splits(table)
+            self._check_speakers(table, utterances["speaker"].cat, codes)
         else:
-            splits = self._words(table, "split")
-            self.findings += _wrong_splits(table, splits)
-            self.findings += _straddling(table, list(utterances["speaker"]), splits)
-        parted: pd.DataFrame = utterances.assign(split=splits)
+            codes = self._made_splits(table, utterances)
+        parted: pd.DataFrame = utterances.assign(
+            split=pd.Categorical.from_codes(codes, pd.Index(SPLITS))
+        )
         return parted
 
-    def _check_labels(self, table: _Table, utterances: pd.DataFrame) -> None:
-        dimensions = [name for name in DIMENSIONS if name in utterances.columns]
+    def _splits(self, table: Table) -> Ints:
+        """Positions in SPLITS, or -1."""
+        words = table.words["split"].dictionary_encode()
+        meant = [SPLIT_WORDS.get(word.lower()) for word in words.dictionary.to_pylist()]
+        which = np.array([-1 if split is None else SPLITS.index(split) for split in meant])
+        codes: Ints = which[words.indices.to_numpy()]
+        for row in np.flatnonzero(codes < 0).tolist():
+            if word := words[row].as_py():
+                self.findings.append(
+                    f"{table.at(row, 'split')}: there is no split {shown(word)}, only "
+                    f"{', '.join(SPLITS)}"
+                )
+        there = {SPLITS[code] for code in np.unique(codes[codes >= 0])}
+        if there != {"test"}:
+            self.findings += [
+                f"{table.file}, split: no utterance is in the {split} split"
+                for split in SPLITS
+                if split not in there
+            ]
+        return codes
+
+    def _made_splits(self, table: Table, utterances: pd.DataFrame) -> Ints:
+        dimensions = [name for name in DIMENSIONS if name in utterances]
+        labels = utterances[dimensions] if dimensions else None
+        try:
+            splits = speaker_splits(list(utterances["speaker"]), labels)
+        except CorpusError as error:
+            self.findings.append(f"{table.file}, no column 'split': {error}")
+            return np.zeros(len(utterances), np.int64)
+        return np.array([SPLITS.index(split) for split in splits])
+
+    def _check_speakers(self, table: Table, speakers: Any, splits: Ints) -> None:
+        """A known speaker is in one split: the first row that says otherwise is a finding."""
+        nobody = speakers.categories.isin(["", UNKNOWN])
+        codes = speakers.codes.to_numpy()
+        rows = np.flatnonzero((splits >= 0) & ~nobody[codes])
+        _, first, of = np.unique(codes[rows], return_index=True, return_inverse=True)
+        before = rows[first][of]
+        other = splits[rows] != splits[before]
+        rows, before = rows[other], before[other]
+        _, once = np.unique(codes[rows], return_index=True)
+        for row, held in sorted(zip(rows[once].tolist(), before[once].tolist(), strict=True)):
+            self.findings.append(
+                f"{table.at(row, 'speaker')}: {shown(speakers.categories[codes[row]])} is in "
+                f"{SPLITS[splits[row]]} here and in {SPLITS[splits[held]]} in {table.row(held)}"
+            )
+
+    def _check_labels(self, table: Table, utterances: pd.DataFrame) -> None:
+        dimensions = [name for name in DIMENSIONS if name in utterances]
         if not dimensions:
             self.findings.append(
                 f"{table.file}: no labels; a column {', '.join(DIMENSIONS)} is needed, here or in "
-                "ratings.csv"
+                "the ratings"
             )
         for name in dimensions:
             for split in SPLITS:
-                rows = utterances[utterances["split"] == split]
-                if len(rows) and not rows[name].notna().any():
+                mine = utterances.loc[utterances["split"] == split, name]
+                if len(mine) and not mine.notna().any():
                     self.findings.append(
                         f"{table.file}, {name}: no utterance of the {split} split is labelled"
                     )
-
-
-def _word(value: object) -> str | None:
-    """Text, or a whole number as text (a speaker may be 3); None if it is neither, or empty."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        return None
-    try:
-        # JSON may escape half of a surrogate pair, which no file name or database can hold.
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return None
-    return value.strip() or None
-
-
-def _number(value: object) -> float | None:
-    """A float, maybe not a finite one; None if it is no number."""
-    # Python reads 1_000 as a number; a label so written is a slip.
-    if not isinstance(value, (str, int, float)) or isinstance(value, bool) or "_" in str(value):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _escapes(name: str) -> bool:
@@ -497,38 +473,81 @@ def _escapes(name: str) -> bool:
     return any(path.anchor or ".." in path.parts for path in kinds)
 
 
-def _with_means(utterances: pd.DataFrame, rated: pd.DataFrame) -> pd.DataFrame:
-    """Add the mean rating as the label of each dimension that the metadata do not label."""
-    means = rated.groupby(["dimension", "utterance"])["value"].mean()
-    added = {
-        name: utterances["id"].map(means.loc[name])
-        for name in DIMENSIONS
-        if name not in utterances.columns and name in means.index.get_level_values(0)
+def _long_form(ratings: Table, who: Ints, utterances: pa.Array) -> pd.DataFrame | None:
+    """What `Corpus.ratings` holds, with the mean of those who rated twice; None without ratings.
+
+    Args:
+        ratings: long or wide.
+        who: (N,) position of each row's utterance, or -1.
+        utterances: their names.
+    """
+    annotators, columns = _annotators(ratings)
+    shape = (len(DIMENSIONS), len(utterances), len(annotators))
+    keys, values = [], []
+    for name, by in columns:
+        rows, given = ratings.numbers[name]
+        known = who[rows] >= 0
+        rows = rows[known]
+        dimension = DIMENSIONS.index(name.partition(":")[0])
+        keys.append((dimension * shape[1] + who[rows]) * shape[2] + by[rows])
+        values.append(given[known])
+    if not sum(map(len, keys)):
+        return None
+    rated = pd.Series(np.concatenate(values), index=np.concatenate(keys))
+    if not rated.index.is_unique:
+        rated = rated.groupby(level=0, sort=False).mean()
+    places = np.unravel_index(rated.index.to_numpy(), shape)
+    names = {"dimension": DIMENSIONS, "utterance": _strings(utterances), "annotator": annotators}
+    coded = {
+        column: pd.Categorical.from_codes(place, pd.Index(categories))
+        for place, (column, categories) in zip(places, names.items(), strict=True)
     }
+    table: pd.DataFrame = pd.DataFrame({**coded, "value": rated.to_numpy()})
+    return table
+
+
+def _annotators(ratings: Table) -> tuple[list[str], list[tuple[str, Ints]]]:
+    """The annotators; and the columns by dimension, with the annotator of every row."""
+    if "annotator" in ratings.words:
+        column = ratings.words["annotator"].dictionary_encode()
+        by = column.indices.to_numpy()
+        return column.dictionary.to_pylist(), [(name, by) for name in _dimensions(ratings)]
+    wide = [(name, *name.split(":", 1)) for name in _wide(ratings)]
+    annotators = sorted({annotator for _, _, annotator in wide})
+    return annotators, [
+        (name, np.broadcast_to(annotators.index(annotator), len(ratings)))
+        for dimension in DIMENSIONS
+        for name, of, annotator in wide
+        if of == dimension
+    ]
+
+
+def _with_means(
+    utterances: pd.DataFrame, rated: pd.DataFrame, names: pa.DictionaryArray
+) -> pd.DataFrame:
+    """Add the mean rating as the label of each dimension that the metadata do not label."""
+    added = {}
+    for name in DIMENSIONS:
+        mine = rated[rated["dimension"] == name]
+        if name not in utterances and len(mine):
+            means = mine["value"].groupby(mine["utterance"].cat.codes).mean()
+            labels = np.full(len(names.dictionary), math.nan)
+            labels[means.index.to_numpy()] = means.to_numpy()
+            added[name] = labels[names.indices.to_numpy()]
     labelled: pd.DataFrame = utterances.assign(**added)
     return labelled
 
 
-def _wrong_splits(table: _Table, splits: list[str]) -> Iterator[str]:
-    for index, split in enumerate(splits):
-        if split and split not in SPLITS:
-            near = difflib.get_close_matches(split.lower(), SPLITS, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"{table.at(index, 'split')}: there is no split '{split}'{hint}"
-    for wanted in SPLITS:
-        if wanted not in splits:
-            yield f"{table.file}, split: no utterance is in the {wanted} split"
+def _strings(texts: pa.Array) -> Any:
+    """Strings that stay Arrow's: a tenth of what as many of Python's take."""
+    return pd.StringDtype("pyarrow").__from_arrow__(texts)  # type: ignore[attr-defined]
 
 
-def _straddling(table: _Table, speakers: list[str], splits: list[str]) -> Iterator[str]:
-    first: dict[str, int] = {}
-    told = set()
-    for index, (speaker, split) in enumerate(zip(speakers, splits, strict=True)):
-        held = first.setdefault(speaker, index)
-        if speaker and split in SPLITS and splits[held] in SPLITS and splits[held] != split:
-            if speaker not in told:
-                yield (
-                    f"{table.at(index, 'speaker')}: '{speaker}' is in {split} here and in "
-                    f"{splits[held]} in {table.unit} {table.lines[held]}"
-                )
-            told.add(speaker)
+def _categories(texts: pa.Array) -> pd.Categorical:
+    encoded = texts.dictionary_encode()
+    return pd.Categorical.from_codes(encoded.indices.to_numpy(), encoded.dictionary.to_pylist())
+
+
+def _chunks(rows: Ints) -> Iterator[Ints]:
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]

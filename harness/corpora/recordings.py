@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.errors import CorpusError
 
-__all__ = ["RESAMPLING", "SHORTEST", "probe", "read"]
+__all__ = ["RESAMPLING", "SHORTEST", "TOLERANCE_S", "absent", "probe", "read"]
 
 RESAMPLING = "mono-16k-soxr-hq"
 """Names what `read` does to a file, so that what is kept of another way is not taken for it."""
@@ -24,6 +26,10 @@ SHORTEST = 400
 audio gives an encoder no frame."""
 POINTER = b"version https://git-lfs"
 """How a file begins that Git checks out where Git LFS is not installed."""
+TOLERANCE_S = 0.01
+"""How far a file may be from the length that it should have, which may be rounded to 10 ms."""
+PROBED = 4096
+"""Files handed to the threads at a time: handing over a million takes over a gigabyte."""
 MARGIN_S = 0.1
 """Read beyond the end of a part, so that the resampler's filter has what follows it."""
 
@@ -46,11 +52,11 @@ def read(path: str, samples: int, *, start_s: float = 0.0, whole: bool) -> NDArr
         raise CorpusError(f"{path} holds samples that are not finite")
     if rate_hz != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
-    # Rounding may differ by one between the header's arithmetic and the resampler's.
-    if len(mono) < samples - 1 or (whole and len(mono) > samples + 1):
+    tolerance = round(TOLERANCE_S * SAMPLE_RATE_HZ)
+    if len(mono) < samples - tolerance or (whole and len(mono) > samples + tolerance):
         raise CorpusError(
-            f"{path} gives {len(mono)} samples at 16 kHz, not the {samples} its header "
-            "promised: it is damaged, or has changed since"
+            f"{path} gives {len(mono)} samples at 16 kHz, not the {samples} that its header or "
+            "the metadata promised: it is damaged, or has changed since"
         )
     fitted = np.zeros(samples, dtype=np.float32)
     fitted[: len(mono)] = mono[:samples]
@@ -70,19 +76,37 @@ def _decoded(path: str, seconds: float | None, start_s: float) -> tuple[NDArray[
     return frames, rate_hz
 
 
-def probe(paths: Sequence[Path]) -> list[int | str]:
-    """For each file its length in samples at 16 kHz, from the header, or what is wrong with it."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(_probe, paths))
+def absent(paths: Iterable[str]) -> dict[int, str]:
+    """What is wrong with those that are no files with something in them, by position.
+
+    None is opened.
+    """
+    wrong = {position: _absence(path) for position, path in enumerate(paths)}
+    return {position: what for position, what in wrong.items() if what}
 
 
-def _probe(path: Path) -> int | str:
+def _absence(path: str | Path) -> str | None:
     try:
-        size = path.stat().st_size
+        facts = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return "there is no such file"
-    if size == 0:
-        return "the file is empty"
+    if not stat.S_ISREG(facts.st_mode):
+        return "unreadable audio (that is no file)"
+    return None if facts.st_size else "the file is empty"
+
+
+def probe(paths: Sequence[str | Path]) -> list[int | str]:
+    """For each file its length in samples at 16 kHz, from the header, or what is wrong with it."""
+    found: list[int | str] = []
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for start in range(0, len(paths), PROBED):
+            found += pool.map(_probe, paths[start : start + PROBED])
+    return found
+
+
+def _probe(path: str | Path) -> int | str:
+    if missing := _absence(path):
+        return missing
     try:
         header = soundfile.info(str(path))
     except (OSError, RuntimeError, ValueError) as error:
@@ -97,9 +121,9 @@ def _probe(path: Path) -> int | str:
     return int(samples)
 
 
-def _is_pointer(path: Path) -> bool:
+def _is_pointer(path: str | Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             return file.read(len(POINTER)) == POINTER
     except OSError:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora.base import SPLITS, Corpus
@@ -47,8 +48,8 @@ def summarise(corpus: Corpus) -> Summary:
     table, ratings = corpus.utterances, corpus.ratings
     per_utterance = None
     if ratings is not None and len(ratings):
-        raters = ratings.groupby("utterance")["annotator"].nunique()
-        per_utterance = float(raters.mean())
+        pairs = ratings[["utterance", "annotator"]].drop_duplicates()
+        per_utterance = len(pairs) / pairs["utterance"].nunique()
     return Summary(
         name=corpus.name,
         utterances=len(table),
@@ -75,15 +76,27 @@ def _label_summary(corpus: Corpus, dimension: str) -> LabelSummary:
 
 
 def _agreement(corpus: Corpus, dimension: str) -> float | None:
-    if corpus.ratings is None:
+    if corpus.ratings is None or dimension not in set(corpus.ratings["dimension"].unique()):
         return None
-    one = corpus.ratings[corpus.ratings["dimension"] == dimension][["utterance", "annotator"]]
-    one = one.assign(x=corpus.scaled(corpus.ratings.loc[one.index, "value"]))
-    pairs = one.merge(one.rename(columns={"annotator": "other", "x": "y"}), on="utterance")
-    pairs = pairs[pairs["annotator"] < pairs["other"]]
-    pairs = pairs.assign(xx=pairs["x"] ** 2, yy=pairs["y"] ** 2, xy=pairs["x"] * pairs["y"])
-    grouped = pairs.groupby(["annotator", "other"])[["x", "y", "xx", "yy", "xy"]]
-    means = grouped.mean()[grouped.size() >= 3]
+    one = corpus.ratings[corpus.ratings["dimension"] == dimension]
+    utterance, _ = pd.factorize(one["utterance"])
+    annotator, names = pd.factorize(one["annotator"])
+    order = np.lexsort((annotator, utterance))
+    utterance, annotator = utterance[order], annotator[order]
+    value = corpus.scaled(one["value"])[order]
+    sums = []
+    first, apart = np.arange(len(order)), 0
+    # All pairs at once would be many times the ratings: one by one those so many places apart.
+    while len(first):
+        apart += 1
+        first = first[first + apart < len(order)]
+        first = first[utterance[first] == utterance[first + apart]]
+        x, y = value[first], value[first + apart]
+        terms = {"n": 1.0, "x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}
+        pair = annotator[first] * len(names) + annotator[first + apart]
+        sums.append(pd.DataFrame(terms, index=pair).groupby(level=0).sum())
+    shared = pd.concat(sums).groupby(level=0).sum()
+    means = shared[shared["n"] >= 3].pipe(lambda table: table.div(table["n"], axis=0))
     # 2 cov / (var + var + (difference of the means)²), with the means multiplied out.
     covariance = means["xy"] - means["x"] * means["y"]
     spread = means["xx"] + means["yy"] - 2 * means["x"] * means["y"]

@@ -228,7 +228,7 @@ class Scripted:
         self.seen: list[int] = []
         learner._evaluate = self.evaluate  # type: ignore[method-assign, assignment]
 
-    def evaluate(self, split: str, phase: str, epoch: int) -> Evaluation:
+    def evaluate(self, data: object, split: str, phase: str, epoch: int) -> Evaluation:
         self.seen.append(epoch)
         none = np.zeros((0, 2), np.float32)
         return Evaluation(np.zeros(0, np.int64), none, (self.scores[epoch],) * 2)

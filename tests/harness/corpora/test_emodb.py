@@ -100,7 +100,7 @@ def test_a_list_in_another_encoding_ends_after_twenty_lines(small: Path) -> None
     with pytest.raises(CorpusError) as caught:
         emodb.load(str(small))
     assert len(caught.value.findings) == 21
-    assert caught.value.findings[-1] == "and 30 more"
+    assert caught.value.findings[-1] == "and 30 more like these"
 
 
 def test_folds_leave_one_speaker_out(small: Path, write_wav: WriteWav) -> None:
