@@ -17,8 +17,9 @@ import pandas as pd
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.corpora.emotions import SOURCE, derived
 from serbench.harness.corpora.folds import speaker_splits
-from serbench.harness.corpora.named import few, named
+from serbench.harness.corpora.named import named
 from serbench.harness.corpora.recordings import probe, read
+from serbench.harness.corpora.releases import few
 from serbench.harness.errors import CorpusError, RequestError
 from serbench.harness.metrics import DIMENSIONS
 

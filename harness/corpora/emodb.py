@@ -14,7 +14,8 @@ import pandas as pd
 
 from serbench.harness.corpora.base import SPLITS, Corpus, Split
 from serbench.harness.corpora.emotions import SOURCE, derived
-from serbench.harness.corpora.named import few, named
+from serbench.harness.corpora.named import named
+from serbench.harness.corpora.releases import few
 from serbench.harness.errors import CorpusError, RequestError
 
 __all__ = ["EMOTIONS", "SPEAKER_SPLITS", "load"]

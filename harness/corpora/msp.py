@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from serbench.harness.corpora.named import few
 from serbench.harness.corpora.recordings import probe
+from serbench.harness.corpora.releases import few
 from serbench.harness.errors import CorpusError
 from serbench.harness.metrics import DIMENSIONS
 

@@ -9,11 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from serbench.harness.corpora.recordings import probe
+from serbench.harness.corpora.releases import few
 
-__all__ = ["MOST", "few", "named"]
-
-MOST = 20
-"""Lines of one kind of finding; a corpus in the wrong format would fill screens."""
+__all__ = ["named"]
 
 
 def named(
@@ -45,9 +43,3 @@ def named(
             rows.append({**row, **match.groupdict()})
     table: pd.DataFrame = pd.DataFrame(rows)
     return table, few(unheard) + few(misnamed)
-
-
-def few(findings: Sequence[str]) -> list[str]:
-    """The first `MOST` findings of one kind, and how many more there are."""
-    more = [f"and {len(findings) - MOST:,} more like these"] if len(findings) > MOST else []
-    return [*findings[:MOST], *more]
