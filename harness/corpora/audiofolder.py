@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
-from serbench.harness.corpora.base import SPLITS, UNKNOWN, Corpus, Split
+from serbench.harness.corpora.base import RATINGS, SPLITS, UNKNOWN, Corpus, Split
 from serbench.harness.corpora.folds import speaker_splits
 from serbench.harness.corpora.recordings import SHORTEST, TOLERANCE_S, absent, probe
 from serbench.harness.corpora.summary import Summary, summarise
@@ -115,7 +115,12 @@ def _load(root: str, *, verify: bool) -> Corpus:
     # Unlike Path's, it knows no exceptions.
     if not os.path.isdir(root):  # noqa: PTH112
         raise CorpusError(f"there is no folder {root}")
-    reading = _Reading(Path(root).resolve(), verify)
+    folder = Path(root).resolve()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"the name of the folder {str(folder)!a} is not UTF-8") from error
+    reading = _Reading(folder, verify)
     corpus = reading.corpus()
     if corpus is None:
         raise CorpusError(f"{root} is not a sound corpus", tuple(reading.findings))
@@ -140,7 +145,7 @@ class _Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    name: str | None = Field(None, min_length=1)
+    name: str | None = Field(None, pattern=r"^\P{C}+$")
     scale: _Scale | None = None
     licence: str | None = Field(None, validation_alias=AliasChoices("licence", "license"))
     citation: str | None = None
@@ -209,7 +214,7 @@ class _Reading:
 
     def _settings(self) -> _Settings:
         path = self.folder / "corpus.toml"
-        if not path.exists():
+        if not _exists(path):
             return _Settings()
         try:
             with decoded(path, self.findings) as text:
@@ -229,7 +234,7 @@ class _Reading:
 
     def _table(self, stem: str, known: Known, required: Sequence[str]) -> Table | None:
         files = [f"{stem}{suffix}" for suffix in FORMATS]
-        there = [file for file in files if (self.folder / file).exists()]
+        there = [file for file in files if _exists(self.folder / file)]
         if len(there) > 1:
             self.findings.append(f"{' and '.join(there)}: only one of them can be the {stem}")
         elif there:
@@ -297,10 +302,10 @@ class _Reading:
                 f"{table.at(row, 'duration')}: {stated_s[row]:g} s is not between "
                 f"{SHORTEST / SAMPLE_RATE_HZ:g} s, which an encoder needs, and {DAY_S} s"
             )
-        samples = np.where(sensible, np.rint(stated_s * SAMPLE_RATE_HZ), 0.0).astype(np.int64)
-        named = pc.not_equal(names, "").to_numpy(zero_copy_only=False)
-        opened = named & (~given | self.verify)
-        for rows in _chunks(np.flatnonzero(named & ~opened)):
+        samples: Ints = np.rint(np.where(sensible, stated_s, 0.0) * SAMPLE_RATE_HZ).astype(np.int64)
+        sought = pc.not_equal(names, "").to_numpy(zero_copy_only=False)
+        opened = sought & (~given | self.verify)
+        for rows in _chunks(np.flatnonzero(sought & ~opened)):
             for row, wrong in absent(paths.take(rows).to_pylist()).items():
                 self._wrong_file(table, int(rows[row]), names, wrong)
         for rows in _chunks(np.flatnonzero(opened)):
@@ -336,11 +341,11 @@ class _Reading:
                 )
             if not self._has_one_form(ratings):
                 return None
-        for name in _wide(table):
-            annotator = name.partition(":")[2]
-            if not annotator or not annotator.isprintable():
-                self.findings.append(f"{table.head}: the column {shown(name)} names no annotator")
-        return _long_form(table, who, names.dictionary)
+        nameless = [name for name in _wide(table) if not _is_name(name.partition(":")[2])]
+        self.findings += [
+            f"{table.head}: the column {shown(name)} names no annotator" for name in nameless
+        ]
+        return None if nameless else _long_form(table, who, names.dictionary)
 
     def _has_one_form(self, table: Table) -> bool:
         wide, dimensions = _wide(table), _dimensions(table)
@@ -468,6 +473,15 @@ class _Reading:
                     )
 
 
+def _is_name(text: str) -> bool:
+    return bool(text) and text.isprintable()
+
+
+def _exists(path: Path) -> bool:
+    # Path's raises where a folder may not be searched.
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def _escapes(name: str) -> bool:
     kinds = (PurePosixPath(name), PureWindowsPath(name))
     return any(path.anchor or ".." in path.parts for path in kinds)
@@ -502,7 +516,7 @@ def _long_form(ratings: Table, who: Ints, utterances: pa.Array) -> pd.DataFrame 
         column: pd.Categorical.from_codes(place, pd.Index(categories))
         for place, (column, categories) in zip(places, names.items(), strict=True)
     }
-    table: pd.DataFrame = pd.DataFrame({**coded, "value": rated.to_numpy()})
+    table: pd.DataFrame = pd.DataFrame({**coded, "value": rated.to_numpy()})[list(RATINGS)]
     return table
 
 

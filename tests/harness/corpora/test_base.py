@@ -1,4 +1,6 @@
 import dataclasses
+import hashlib
+import json
 import math
 import os
 import shutil
@@ -13,9 +15,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serbench.harness.corpora import base, folds, recordings
 from serbench.harness.corpora.base import SPLITS, UNKNOWN, Corpus, Split
 from serbench.harness.corpora.folds import speaker_splits
-from serbench.harness.corpora.recordings import probe
+from serbench.harness.corpora.recordings import absent, probe
 from serbench.harness.corpora.summary import summarise
 from serbench.harness.errors import CorpusError
 
@@ -362,3 +365,89 @@ def test_splits_by_speaker_are_disjoint_whole_and_free_of_the_order(
     assert shuffled == [splits[i] for i in order]
     assert set(splits) == set(SPLITS)
     assert len(set(zip(speakers, splits, strict=True))) == len(sizes)
+
+
+@pytest.mark.parametrize("text", ["string[pyarrow]", "category", object])
+def test_how_text_is_held_does_not_matter(three: Path, text: Any) -> None:
+    plain = corpus(three, ratings(utterance=["b", "a"], annotator=["r2", "r10"]))
+    assert plain.ratings is not None
+    held = dataclasses.replace(
+        plain,
+        utterances=plain.utterances.astype(dict.fromkeys(["id", "path", "speaker", "split"], text)),
+        ratings=plain.ratings.astype(dict.fromkeys(["utterance", "annotator", "dimension"], text)),
+    )
+    assert held.manifest_hash == plain.manifest_hash
+    assert [held.audio_key(i) for i in range(3)] == [plain.audio_key(i) for i in range(3)]
+    np.testing.assert_array_equal(held.waveform("b"), plain.waveform("b"))
+    assert summarise(held) == summarise(plain)
+    assert folds.parted(held, "1/3").utterances["split"].tolist() == list(
+        folds.parted(plain, "1/3").utterances["split"]
+    )
+    with pytest.raises(CorpusError) as caught:
+        dataclasses.replace(held, folds=({"s1": "test"},))
+    assert len(caught.value.findings) == 2
+    if text != "category":
+        with pytest.raises(CorpusError, match="speaker 's1' is in more than one split"):
+            corpus(three, speaker=pd.array(["s1", "s1", "s2"], text))
+
+
+def test_the_manifest_hash_is_of_lines_of_json(three: Path) -> None:
+    labelled = table(three, activation=[-0.0, 0.0, 1 / 3])
+    rated = ratings(value=[1.5, 2.0])
+    found = Corpus(name="x", utterances=labelled, minimum=-1.0, maximum=5.0, ratings=rated)
+    size = str((three / "a.wav").stat().st_size)
+    lines: list[list[object]] = [
+        [-1.0, 5.0, "activation", "valence"],
+        ["a", "s1", "train", 1600, -0.0, 1.0, size],
+        ["b", "s2", "validation", 1600, 0.0, 3.0, size],
+        ["c", "s3", "test", 1600, 1 / 3, math.nan, size],
+        ["a", "r1", "valence", 1.5],
+        ["a", "r2", "valence", 2.0],
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    assert found.manifest_hash == hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def test_the_manifest_hash_does_not_rest_on_its_chunks(
+    three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = corpus(three, ratings()).manifest_hash
+    monkeypatch.setattr(base, "CHUNK", 2)
+    assert corpus(three, ratings()).manifest_hash == expected
+
+
+def test_the_audio_key_is_of_the_file_that_a_link_leads_to(three: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("a", "b", "c"):
+        (elsewhere / f"{name}.wav").symlink_to(three / f"{name}.wav")
+    assert corpus(elsewhere).audio_key("a") == corpus(three).audio_key("a")
+
+
+def test_a_length_may_be_rounded_to_10_ms(three: Path) -> None:
+    rounded = corpus(three, samples=[1600 + 160, 1600 - 160, 1600 + 161])
+    assert [len(rounded.waveform(i)) for i in (0, 1)] == [1760, 1440]
+    assert not rounded.waveform(0)[1600:].any()
+    with pytest.raises(CorpusError, match="gives 1600 samples at 16 kHz, not the 1761"):
+        rounded.waveform(2)
+
+
+def test_files_are_looked_for_without_being_opened(tmp_path: Path, write_wav: WriteWav) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("no audio", encoding="utf-8")
+    names = ["good.wav", "empty.wav", "none.wav", "text.wav", ".", "a\0.wav"]
+    write_wav(tmp_path / "good.wav")
+    assert absent(str(tmp_path / name) for name in names) == {
+        1: "the file is empty",
+        2: "there is no such file",
+        4: "unreadable audio (that is no file)",
+        5: "there is no such file",
+    }
+
+
+def test_many_files_are_probed_in_turn(
+    tmp_path: Path, write_wav: WriteWav, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "PROBED", 2)
+    paths = [write_wav(tmp_path / f"{i}.wav", seconds=i / 10) for i in range(1, 6)]
+    assert probe(paths) == [1600, 3200, 4800, 6400, 8000]
