@@ -61,6 +61,12 @@ class Configuration:
     repeated: tuple[tuple[Run, Run], ...]
     """Runs of `seeds`, each with one of its repeats; these count for the noise floor alone."""
 
+    @property
+    def name(self) -> str:
+        """The newest run's label, with the cache's type where one was asked for."""
+        label, dtype = self.newest["label"], self.newest["cache_dtype"]
+        return label if dtype in (None, "auto") else f"{label} ({dtype})"
+
     def over_seeds(self, key: str, aggregate: Callable[[list[Any]], Any]) -> Any:
         """A figure's aggregate over the seeds that have it; None if none has."""
         measured = [run[key] for run in self.seeds if run[key] is not None]

@@ -43,6 +43,8 @@ class Row:
     rank: int | None
     pareto: bool
     label: str
+    name: str
+    """The label, and what else tells the row from others of that label."""
     strategy: str
     config: dict[str, Any]
     precision: str
@@ -248,6 +250,7 @@ class _Ranking:
             **same,
             **self._accuracy(member),
             **self._cost(member),
+            name=member.name,
             machine_name=machine_name(newest),
             group=self.group.name,
             rank=rank,

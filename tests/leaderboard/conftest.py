@@ -234,7 +234,7 @@ def row() -> Callable[..., Any]:
     def make(**given: Any) -> Row:
         facts: dict[str, Any] = {field.name: None for field in dataclasses.fields(Row)}
         facts.update(
-            group="g", rank=1, pareto=False, label="full", strategy="full", config={},
+            group="g", rank=1, pareto=False, label="full", name="full", strategy="full", config={},
             precision="fp32", cached=False, head="consensus", backbone="tiny", init="random",
             corpus="made-up", machine="machine-1", machine_name="H100", device="cpu",
             training={"epochs": 3}, cost_only=False, synthetic=False, derived=False, stale=False,
