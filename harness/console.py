@@ -200,7 +200,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
         failed = f" -{row['failed']}" if row["failed"] else ""
         drawn.add_row(
             number(row["rank"], "d") + ("*" if row["pareto"] else " "),
-            Text(_broken(str(row["label"]))),
+            Text(_broken(str(row["name"]))),
             number(row["ccc_activation"], ".3f"),
             number(row["ccc_valence"], ".3f"),
             number(row["epoch_s"], ".2f"),
@@ -212,10 +212,10 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
     Console(highlight=False).print(drawn)
 
 
-def _broken(label: str) -> str:
-    """A spec string that is too long for its column goes on with its axes in a second line."""
-    head, plus, axes = label.partition("+")
-    return f"{head}\n{plus}{axes}" if len(label) > LABEL_WIDTH else label
+def _broken(name: str) -> str:
+    """A name that is too long for its column goes on with its axes in a second line."""
+    head, plus, axes = name.partition("+")
+    return f"{head}\n{plus}{axes}" if len(name) > LABEL_WIDTH else name
 
 
 def number(value: Any, form: str) -> str:
@@ -227,7 +227,7 @@ def comparison_page(comparison: Comparison) -> None:
     """Print two rows, or two runs, beside each other."""
     say(_heading(vars(comparison)))
     for name, side in (("A", comparison.a), ("B", comparison.b)):
-        say(f"{name}  {side.label}  ({_runs(side)})")
+        say(f"{name}  {side.name}  ({_runs(side)})")
     if comparison.ccc:
         say()
         _beside(

@@ -6,6 +6,7 @@ import contextlib
 import resource
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def _difference(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else after - before
 
 
-class _Sampler:
+class _Sampler(ABC):
     """Calls `_sample` every `interval_s` in a thread of its own while entered, and at the end."""
 
     interval_s = SAMPLE_S
@@ -152,8 +153,8 @@ class _Sampler:
         while not self._stop.wait(self.interval_s):
             self._sample()
 
-    def _sample(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _sample(self) -> None: ...
 
 
 class _GpuPeak(_Sampler):

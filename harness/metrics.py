@@ -202,7 +202,7 @@ METRICS: dict[str, Metric] = {
             "peak_process_vram_bytes",
             "GPU memory of the process",
             "Most memory of the run's process on the GPU while training as the driver counts it, "
-            "context and kernels included; empty without a GPU.",
+            "context and kernels included; process_vram_source says how. Empty without a GPU.",
         ),
         _bytes(
             "weight_bytes",

@@ -15,6 +15,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from serbench.harness.cache import default_folder
 from serbench.harness.plan import Spec
@@ -123,16 +124,11 @@ class Runner:
             on_message(message)
 
 
-def _child(
-    plugins: tuple[str, ...],
-    pickled_spec: bytes,
-    out: Connection,
-    log: str,
-    matmul_flops_per_s: float | None,
-) -> None:
+def _child(*arguments: Any) -> None:
+    # Imported here, for the parent does without the libraries.
     from serbench.harness import worker
 
-    worker.main(plugins, pickled_spec, out, log, matmul_flops_per_s)
+    worker.main(*arguments)
 
 
 def _end(process: BaseProcess) -> None:

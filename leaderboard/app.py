@@ -146,14 +146,14 @@ def show_table(rows: Sequence[Row]) -> None:
 
 def show_comparison(rows: Sequence[Row], path: str) -> None:
     """Two rows of the reader's choice beside each other."""
-    labels = {row.run_ids: row.label for row in rows if row.runs}
-    if len(labels) < 2:
+    names = {row.run_ids: row.name for row in rows if row.runs}
+    if len(names) < 2:
         return
     st.subheader("Compare two rows")
     left, right = st.columns(2)
-    a = left.selectbox("A", list(labels), format_func=labels.__getitem__, key="a")
-    others = [ids for ids in labels if ids != a]
-    b = right.selectbox("B", others, format_func=labels.__getitem__, key="b")
+    a = left.selectbox("A", list(names), format_func=names.__getitem__, key="a")
+    others = [ids for ids in names if ids != a]
+    b = right.selectbox("B", others, format_func=names.__getitem__, key="b")
     if a is None or b is None:  # a box that was cleared
         return
     told = compared(path, version(path), a, b)

@@ -47,7 +47,7 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     best = {id(row) for row in front(rows, x, y)}
     points = pd.DataFrame(
         [_point(row, x, y, id(row) in best) for row in rows],
-        columns=["label", "strategy", "rank", "x", "y", "low", "high", "front", "cached", "notes"],
+        columns=["name", "strategy", "rank", "x", "y", "low", "high", "front", "cached", "notes"],
     ).dropna(subset=["x", "y"])
     across = alt.X("x:Q", title=scaled_title(x), scale=_scale(points["x"]))
     up = alt.Y("y:Q", title=scaled_title(y), scale=_scale(points["y"]))
@@ -68,7 +68,7 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
         color=colour,
         shape=alt.Shape("cached:N", title="Features", scale=_shapes()),
         tooltip=[
-            alt.Tooltip("label:N", title="Configuration"),
+            alt.Tooltip("name:N", title="Configuration"),
             alt.Tooltip("rank:N", title="Rank"),
             alt.Tooltip("x:Q", title=scaled_title(x), format=".4~g"),
             alt.Tooltip("y:Q", title=scaled_title(y), format=".4~g"),
@@ -77,13 +77,13 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
             alt.Tooltip("notes:N", title="Notes"),
         ],
     )
-    names = on_front.mark_text(align="left", dx=8, dy=-8).encode(text="label:N")
+    names = on_front.mark_text(align="left", dx=8, dy=-8).encode(text="name:N")
     return alt.LayerChart(layer=[line, bars, dots, names], width="container", height=420)
 
 
 def _point(row: Row, x: str, y: str, on_front: bool) -> dict[str, Any]:
     return {
-        "label": row.label,
+        "name": row.name,
         "strategy": row.strategy,
         "rank": row.rank,
         "x": _value(row, x),

@@ -54,6 +54,8 @@ class Side:
     """One of the two: a row's runs, or a single run."""
 
     label: str
+    name: str
+    """As `Row.name`."""
     run_ids: Ids
     seeds: tuple[int, ...]
     repeat: int
@@ -358,6 +360,7 @@ class _Pair:
 def _as_side(member: Configuration) -> Side:
     return Side(
         label=member.newest["label"],
+        name=member.name,
         run_ids=_ids(member),
         seeds=tuple(run["seed"] for run in member.seeds),
         repeat=member.newest["repeat"],

@@ -73,6 +73,12 @@ class Configuration:
     """Members of `runs`, each with one of its repeats; these count for the noise floor alone."""
 
     @property
+    def name(self) -> str:
+        """The newest run's label, with the cache's type where one was asked for."""
+        label, dtype = self.newest["label"], self.newest["cache_dtype"]
+        return label if dtype in (None, "auto") else f"{label} ({dtype})"
+
+    @property
     def folds(self) -> tuple[str, ...]:
         """The folds that accuracy is of, each as NUMBER/COUNT; empty for a corpus's one split."""
         ids = {i for run in self.seeds[:1] for i in run["ids"]}

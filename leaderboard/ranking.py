@@ -44,6 +44,8 @@ class Row:
     rank: int | None
     pareto: bool
     label: str
+    name: str
+    """The label, and what else tells the row from others of that label."""
     strategy: str
     config: dict[str, Any]
     precision: str
@@ -100,6 +102,8 @@ class Row:
     peak_vram_bytes: int | None
     peak_reserved_bytes: int | None
     peak_process_vram_bytes: int | None
+    process_vram_source: str | None
+    """How the peak before was told: for the process, or as a change of the whole GPU's."""
     peak_host_bytes: int | None
     peak_host_anonymous_bytes: int | None
     weight_bytes: int | None
@@ -254,6 +258,7 @@ class _Ranking:
             **same,
             **self._accuracy(member),
             **self._cost(member),
+            name=member.name,
             machine_name=machine_name(newest),
             group=self.group.name,
             rank=rank,
@@ -292,6 +297,7 @@ class _Ranking:
             **medians,
             **{key: member.peak(key) for key in PEAKS},
             **{key: (member.runs or (member.newest,))[-1][key] for key in COUNTS},
+            "process_vram_source": _process_vram_source(member.runs),
             "epoch_s": epoch_s,
             "run_s": member.run_s,
             "break_even_epoch": _break_even(medians["cache_fill_s"], epoch_s, live_s),
@@ -309,6 +315,13 @@ class _Ranking:
             if not other.newest["cached"] and identity(other.newest, columns) == wanted
         ]
         return live[0] if live and member.newest["cached"] else None
+
+
+def _process_vram_source(seeds: Sequence[Run]) -> str | None:
+    """Of the run that has the peak, since seeds may have been told in different ways."""
+    told = [run for run in seeds if run["peak_process_vram_bytes"] is not None]
+    highest = max(told, key=lambda run: run["peak_process_vram_bytes"], default=None)
+    return None if highest is None else highest["process_vram_source"]
 
 
 def _not_dominated(points: Sequence[tuple[float | None, ...]]) -> list[bool]:

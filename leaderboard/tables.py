@@ -76,7 +76,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
 def _line(row: Row) -> dict[str, object]:
     line: dict[str, object] = {
         "Rank": row.rank,
-        "Configuration": row.label,
+        "Configuration": row.name,
         "Notes": marks(row),
         "Front": "●" if row.pareto else "",
     }

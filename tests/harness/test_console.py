@@ -20,9 +20,9 @@ from serbench.leaderboard.comparison import Accuracy, Comparison, Cost, Side
 SPEC = plan(Request(specs=("frozen",))).specs[0]
 
 
-def row(label: str, **changes: Any) -> dict[str, Any]:
+def row(name: str, **changes: Any) -> dict[str, Any]:
     return {
-        "label": label,
+        "name": name,
         "backbone": "wav2vec2-base",
         "corpus": "mine",
         "tested_on": "mine",
@@ -101,8 +101,9 @@ def test_the_noise_floor_is_told_below_the_table(capsys: pytest.CaptureFixture[s
     ) in capsys.readouterr().out
 
 
-def side(label: str, *run_ids: int, repeat: int = 0) -> Side:
-    return Side(label=label, run_ids=run_ids, seeds=tuple(range(len(run_ids))), repeat=repeat)
+def side(name: str, *run_ids: int, repeat: int = 0) -> Side:
+    seeds = tuple(range(len(run_ids)))
+    return Side(label=name, name=name, run_ids=run_ids, seeds=seeds, repeat=repeat)
 
 
 COMPARISON = Comparison(

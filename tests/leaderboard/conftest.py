@@ -13,8 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from serbench.harness import plan, records
+from serbench.harness.nvml import MemorySource
 from serbench.harness.results import (
     Counts,
+    Footprint,
     Phase,
     Predictions,
     Provenance,
@@ -61,7 +63,9 @@ def _spec(
     return plan.Spec(variant=variant or made_up, **{**facts, **changes})
 
 
-def _phases(epoch_s: float, fill_s: float | None, vram: int | None) -> list[Phase]:
+def _phases(
+    epoch_s: float, fill_s: float | None, vram: int | None, process_vram: int | None
+) -> list[Phase]:
     fill = [] if fill_s is None else [Phase(phase="cache_fill", wall_s=fill_s)]
     train = [
         Phase(
@@ -72,6 +76,7 @@ def _phases(epoch_s: float, fill_s: float | None, vram: int | None) -> list[Phas
             audio_s=600.0,
             loss=1.0 - 0.1 * epoch,
             peak_vram_bytes=vram,
+            peak_process_vram_bytes=process_vram,
             peak_host_bytes=3 * 2**30,
             peak_host_anonymous_bytes=2**30,
         )
@@ -153,6 +158,7 @@ class Recorder:
         epoch_s: float = 10.0,
         fill_s: float | None = None,
         vram: int | None = 2 * 2**30,
+        process_vram: tuple[int, MemorySource] | None = None,
         status: Status = "ok",
         message: str | None = None,
         machine: str = "machine-1",
@@ -162,7 +168,9 @@ class Recorder:
         asked = _spec(name, **spec)
         result = Result(status=status, message=message)
         if status == "ok":
-            result.phases = _phases(epoch_s, fill_s, vram)
+            held_bytes, source = process_vram or (None, None)
+            result.phases = _phases(epoch_s, fill_s, vram, held_bytes)
+            result.footprint = Footprint(process_vram_source=source)
             result.counts = Counts(
                 trainable_params=1_000,
                 head_params=100,
@@ -234,7 +242,7 @@ def row() -> Callable[..., Any]:
     def make(**given: Any) -> Row:
         facts: dict[str, Any] = {field.name: None for field in dataclasses.fields(Row)}
         facts.update(
-            group="g", rank=1, pareto=False, label="full", strategy="full", config={},
+            group="g", rank=1, pareto=False, label="full", name="full", strategy="full", config={},
             precision="fp32", cached=False, head="consensus", backbone="tiny", init="random",
             corpus="made-up", machine="machine-1", machine_name="H100", device="cpu",
             training={"epochs": 3}, cost_only=False, synthetic=False, derived=False, stale=False,

@@ -102,6 +102,13 @@ def test_two_rows_are_compared_as_in_the_terminal(page: Any, filled: Any) -> Non
     assert shown.caption[1].value == " ".join(told.notes)
 
 
+def test_the_boxes_tell_the_caches_types_apart(page: Any, recorder: Any) -> None:
+    recorder("lora", cached=True)
+    recorder("lora", cached=True, cache_dtype="float16")
+    names = {"lora+cache", "lora+cache (float16)"}
+    assert {*page(recorder.path).selectbox(key="a").options} == names
+
+
 def test_a_single_row_is_compared_with_none(page: Any, recorder: Any) -> None:
     recorder("full")
     recorder("lora", status="failed")

@@ -30,7 +30,7 @@ def test_front_knows_which_way_is_better(row: Make) -> None:
 def test_chart_draws_points_intervals_and_front(row: Make) -> None:
     rows = [
         row(epoch_s=9.0, ccc_valence=0.8, ccc_valence_low=0.7, ccc_valence_high=0.9),
-        row(label="lora", epoch_s=1.0, ccc_valence=0.2),
+        row(name="lora", epoch_s=1.0, ccc_valence=0.2),
     ]
     spec = charts.pareto(rows, "epoch_s", "ccc_valence").to_dict()
     kinds = [layer["mark"]["type"] for layer in spec["layer"]]
@@ -38,6 +38,8 @@ def test_chart_draws_points_intervals_and_front(row: Make) -> None:
     assert spec["layer"][2]["encoding"]["x"]["title"] == tables.scaled_title("epoch_s")
     assert spec["layer"][2]["encoding"]["tooltip"][0]["title"] == "Configuration"
     intervals = spec["datasets"][spec["layer"][1]["data"]["name"]]
+    points = spec["datasets"][spec["layer"][2]["data"]["name"]]
+    assert [point["name"] for point in points] == ["full", "lora"]
     assert [(point["low"], point["high"]) for point in intervals] == [(0.7, 0.9)]
 
 

@@ -100,6 +100,19 @@ def test_what_tells_configurations_apart_is_matched(recorder: Any) -> None:
         assert told.a.label == text
 
 
+def test_sides_that_differ_in_the_caches_type_alone_can_be_told(recorder: Any) -> None:
+    recorder.spec("lora+cache")
+    recorder.spec("lora+cache", cache_dtype="float16")
+    (told,) = compared(recorder, "1", "2")
+    assert (told.a.name, told.b.name) == ("lora+cache", "lora+cache (float16)")
+    recorder.spec("full", cache_dtype="float16")
+    both = compared(recorder, "lora+cache", "full")
+    assert {(each.a.name, each.b.name) for each in both} == {
+        ("lora+cache", "full"),
+        ("lora+cache (float16)", "full"),
+    }
+
+
 def test_each_group_that_holds_both_is_compared(both: Any) -> None:
     both.spec("full", machine="machine-2")
     both.spec("lora:rank=16+bf16", machine="machine-2")

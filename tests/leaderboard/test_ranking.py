@@ -53,6 +53,29 @@ def test_seeds_are_aggregated(recorder: Any) -> None:
     assert row.ccc_valence == pytest.approx(sum(run["ccc_valence"] for run in runs) / 3)
 
 
+def test_rows_that_differ_in_the_caches_type_alone_have_two_names(recorder: Any) -> None:
+    for dtype in ("auto", "float16", "float32"):
+        recorder("lora", cached=True, cache_dtype=dtype)
+    rows = ranked(recorder)
+    assert {row.label for row in rows} == {"lora+cache"}
+    assert {row.name for row in rows} == {
+        "lora+cache",
+        "lora+cache (float16)",
+        "lora+cache (float32)",
+    }
+
+
+def test_the_process_memory_has_the_source_of_its_peak(recorder: Any) -> None:
+    recorder("full", seed=0, process_vram=(500, "process"))
+    recorder("full", seed=1, process_vram=(700, "device delta"))
+    recorder("full", seed=2)
+    recorder("lora")
+    rows = by_label(recorder)
+    full, lora = rows["full"], rows["lora"]
+    assert (full.peak_process_vram_bytes, full.process_vram_source) == (700, "device delta")
+    assert (lora.peak_process_vram_bytes, lora.process_vram_source) == (None, None)
+
+
 def test_point_and_interval_agree_with_audmetric(recorder: Any) -> None:
     run_id = recorder("full", noise=2.0)
     (row,) = ranked(recorder)

@@ -37,6 +37,11 @@ def test_marks_say_what_a_reader_must_know(row: Make) -> None:
         assert word in said
 
 
+def test_a_line_has_the_name_that_tells_it_from_others(row: Make) -> None:
+    frame = tables.table([row(label="lora+cache", name="lora+cache (float16)")])
+    assert frame["Configuration"].tolist() == ["lora+cache (float16)"]
+
+
 def test_intervals_are_written_out(row: Make) -> None:
     frame = tables.table([row(ccc_valence=0.5, ccc_valence_low=0.4, ccc_valence_high=0.6)])
     assert frame["valence 95 %"].tolist() == ["0.400 to 0.600"]
