@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.errors import CorpusError
 
-__all__ = ["RESAMPLING", "SHORTEST", "probe", "read"]
+__all__ = ["RESAMPLING", "SHORTEST", "at_once", "probe", "read", "reason"]
 
 RESAMPLING = "mono-16k-soxr-hq"
 """Names what `read` does to a file, so that what is kept of another way is not taken for it."""
@@ -24,6 +25,11 @@ SHORTEST = 400
 audio gives an encoder no frame."""
 MARGIN_S = 0.1
 """Read beyond the end of a part, so that the resampler's filter has what follows it."""
+THREADS = 8
+"""Enough for the cores of most machines, and for a disk across a network."""
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def read(path: str, samples: int, *, start_s: float = 0.0, whole: bool) -> NDArray[np.float32]:
@@ -39,7 +45,8 @@ def read(path: str, samples: int, *, start_s: float = 0.0, whole: bool) -> NDArr
         CorpusError: the file cannot be read, or is not as long as that.
     """
     frames, rate_hz = _decoded(path, None if whole else samples / SAMPLE_RATE_HZ, start_s)
-    mono = frames.mean(axis=1)
+    # numpy's mean over an axis of one takes as long as decoding does.
+    mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
     if not np.isfinite(mono).all():
         raise CorpusError(f"{path} holds samples that are not finite")
     if rate_hz != SAMPLE_RATE_HZ:
@@ -64,14 +71,31 @@ def _decoded(path: str, seconds: float | None, start_s: float) -> tuple[NDArray[
             count = -1 if seconds is None else math.ceil((seconds + MARGIN_S) * rate_hz)
             frames: NDArray[np.float32] = file.read(count, dtype="float32", always_2d=True)
     except (OSError, RuntimeError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read: {error}") from error
+        raise CorpusError(f"{path} cannot be read: {reason(error)}") from error
     return frames, rate_hz
+
+
+def reason(error: Exception) -> str:
+    """What libsndfile says is wrong, without the path, which whoever reports it names."""
+    return str(error).rpartition(": ")[2]
 
 
 def probe(paths: Sequence[Path]) -> list[int | str]:
     """For each file its length in samples at 16 kHz, from the header, or what is wrong with it."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(_probe, paths))
+    return list(at_once(_probe, paths))
+
+
+def at_once(call: Callable[[A], B], each: Iterable[A]) -> Generator[B, None, None]:
+    """Call for several files at a time, in threads; the results come in order.
+
+    Libsndfile and soxr leave the interpreter to others while they work. When the generator is
+    closed, what has begun is waited for, and the rest is not begun.
+    """
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        yield from pool.map(call, each)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _probe(path: Path) -> int | str:
@@ -84,8 +108,7 @@ def _probe(path: Path) -> int | str:
     try:
         header = soundfile.info(str(path))
     except (OSError, RuntimeError, ValueError) as error:
-        # The library's message repeats the path, which the finding names already.
-        return f"unreadable audio ({str(error).rpartition(': ')[2]})"
+        return f"unreadable audio ({reason(error)})"
     samples = (2 * header.frames * SAMPLE_RATE_HZ + header.samplerate) // (2 * header.samplerate)
     if samples < SHORTEST:
         seconds = header.frames / header.samplerate
