@@ -55,9 +55,12 @@ KEPT_AUDIO_BYTES = 256 * 2**20
 """Over an hour of audio: a small corpus is decoded once a run, a large one in every epoch."""
 
 
-def in_threads(read: Callable[[int], Wave]) -> Read:
-    """Read several utterances at once: decoding and resampling leave the interpreter alone."""
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
+def in_threads(read: Callable[[int], Wave], threads: int | None = None) -> Read:
+    """Read several utterances at once, by default as many as there are cores.
+
+    Libsndfile and soxr leave the interpreter to others while they work.
+    """
+    pool = ThreadPoolExecutor(threads or cores(), thread_name_prefix="decode")
 
     def waveforms(indices: list[int]) -> Iterable[Wave]:
         return pool.map(read, indices)

@@ -19,7 +19,7 @@ import soundfile
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora import audiofolder
 from serbench.harness.corpora.base import Corpus
-from serbench.harness.corpora.recordings import at_once, reason
+from serbench.harness.corpora.recordings import at_once, part, reason
 from serbench.harness.errors import CorpusError, RequestError
 
 __all__ = ["write"]
@@ -159,10 +159,9 @@ def _cut(path: str, start_s: float, samples: int, target: Path) -> None:
     with soundfile.SoundFile(path) as file:
         rate_hz: int = file.samplerate
         wanted = round(samples * rate_hz / SAMPLE_RATE_HZ)
-        file.seek(round(start_s * rate_hz))
         # As numbers of the file's own kind, since scaling them there and back would change them.
         own = "float64" if file.subtype in ("FLOAT", "DOUBLE") else "int32"
-        frames = file.read(wanted, dtype=own, always_2d=True)
+        frames = part(file, round(start_s * rate_hz), wanted, own)
         subtype = file.subtype if file.subtype in (*EXACT_IN_FLAC, *ONLY_IN_WAV) else "PCM_16"
     # The last part of a file may end a sample late, by rounding.
     if len(frames) < wanted - 1 - rate_hz / SAMPLE_RATE_HZ:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.errors import CorpusError
 
-__all__ = ["RESAMPLING", "SHORTEST", "at_once", "probe", "read", "reason"]
+__all__ = ["RESAMPLING", "SHORTEST", "at_once", "part", "probe", "read", "reason"]
 
 RESAMPLING = "mono-16k-soxr-hq"
 """Names what `read` does to a file, so that what is kept of another way is not taken for it."""
@@ -25,6 +25,9 @@ SHORTEST = 400
 audio gives an encoder no frame."""
 MARGIN_S = 0.1
 """Read beyond the end of a part, so that the resampler's filter has what follows it."""
+MP3_LEAD_S = 2.0
+"""Read before a part of an MP3 file: a frame's bits may stand in frames before it, up to 511 bytes,
+so that the decoder gives half a second of silence or worse after it was set to some place."""
 THREADS = 8
 """Enough for the cores of most machines, and for a disk across a network."""
 
@@ -67,12 +70,23 @@ def _decoded(path: str, seconds: float | None, start_s: float) -> tuple[NDArray[
     try:
         with soundfile.SoundFile(path) as file:
             rate_hz: int = file.samplerate
-            file.seek(min(round(start_s * rate_hz), file.frames))
             count = -1 if seconds is None else math.ceil((seconds + MARGIN_S) * rate_hz)
-            frames: NDArray[np.float32] = file.read(count, dtype="float32", always_2d=True)
+            frames = part(file, round(start_s * rate_hz), count, "float32")
     except (OSError, RuntimeError, ValueError) as error:
         raise CorpusError(f"{path} cannot be read: {reason(error)}") from error
     return frames, rate_hz
+
+
+def part(file: soundfile.SoundFile, start: int, count: int, dtype: str) -> NDArray[Any]:
+    """So many frames (T, channels) of an open file from one on, or all the rest if -1."""
+    start = min(start, file.frames)
+    lead = round(MP3_LEAD_S * file.samplerate) if file.subtype.startswith("MPEG") else 0
+    lead = min(start, lead)
+    file.seek(start - lead)
+    frames: NDArray[Any] = file.read(
+        count if count < 0 else lead + count, dtype=dtype, always_2d=True
+    )
+    return frames[lead:]
 
 
 def reason(error: Exception) -> str:
