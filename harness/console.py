@@ -366,8 +366,8 @@ def _raters(summary: Summary) -> str:
 def _agreement(summary: Summary) -> str:
     pairs = max(label.pairs for label in summary.labels.values())
     some = any(label.sampled for label in summary.labels.values())
-    which = f"{'a sample of ' if some else ''}{pairs:,} pairs of annotators"
-    return f"CCC: mean over {which} who share at least 3 utterances"
+    which = f"{pairs:,}{' sampled' if some else ''} pairs of raters"
+    return f"CCC: mean of {which} who share at least 3 utterances"
 
 
 def _sparkline(counts: Sequence[int]) -> str:

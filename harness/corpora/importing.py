@@ -91,9 +91,9 @@ def _fill(folder: Path, corpus: Corpus, link: bool, tell: Callable[[int, int], N
     with closing(at_once(put, range(len(sources)))) as written:
         for done, _ in enumerate(written, 1):
             tell(done, len(sources))
-    _write_table(_metadata(corpus, names), folder / "metadata.csv")
+    _metadata(corpus, names).to_csv(folder / "metadata.csv", index=False)
     if (rated := _ratings(corpus, names)) is not None:
-        _write_table(rated, folder / "ratings.csv")
+        rated.to_csv(folder / "ratings.csv", index=False)
     (folder / "corpus.toml").write_text(_settings(corpus), encoding="utf-8")
 
 
@@ -220,11 +220,6 @@ def _ratings(corpus: Corpus, names: list[str]) -> pd.DataFrame | None:
     table = wide.reset_index()
     table.insert(0, "file_name", table.pop("utterance").map(named))
     return table if len(table) else None
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    # Names of files need not be text; an id may hold such a name.
-    table.to_csv(path, index=False, lineterminator="\n", errors="backslashreplace")
 
 
 def _settings(corpus: Corpus) -> str:
