@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -423,23 +424,59 @@ def _in_a_cell(value: Any) -> str:
 
 @corpus_app.command("check")
 def corpus_check(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="In the AudioFolder format.")],
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="NAME, NAME=ROOT, or a folder.")],
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Also decode all audio to its end.")
+    ] = False,
+    plots: Annotated[
+        str | None, typer.Option("--plots", metavar="DIR", help="Write pictures, as PNG.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say everything that is wrong with a corpus of one's own, or what is in it."""
-    from serbench.harness.corpora import audiofolder
+    """Say everything that is wrong with a corpus, or what is in it."""
+    from serbench.harness.corpora import checking
+    from serbench.harness.request import read_corpus
 
-    report = audiofolder.check(folder)
+    ref = read_corpus(corpus)
+    with console.counted("decoding") if decode else nullcontext() as tell:
+        report = checking.check(ref, tell=tell, plots=plots)
     if as_json:
         console.print_json(dataclasses.asdict(report))
-    elif report.summary is not None:
-        console.corpus_page(report.summary)
+    elif report.message is not None:
+        console.say(report.message)
     else:
-        for finding in report.findings:
-            console.say(finding)
-        console.say(f"{len(report.findings)} findings in {folder}")
+        console.corpus_page(report)
     if report.findings:
         sys.exit(WRONG)
+
+
+@corpus_app.command("import")
+def corpus_import(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME [ROOT] OUT", help="A corpus, and the folder to be written."),
+    ],
+    link: Annotated[
+        bool, typer.Option("--link", help="Symbolic links to the audio instead of copies.")
+    ] = False,
+) -> None:
+    """Write any corpus as a folder in the AudioFolder format."""
+    from serbench.harness import corpora
+    from serbench.harness.corpora import importing
+    from serbench.harness.request import read_corpus
+
+    if len(words) not in (2, 3):
+        raise RequestError("corpus import takes NAME, ROOT if the corpus has one, and OUT")
+    *named, out = words
+    corpus = corpora.load(read_corpus("=".join(named)))
+    with console.counted("importing") as tell:
+        importing.write(corpus, Path(out), link=link, tell=tell)
+    console.say(f"Wrote {len(corpus.utterances):,} utterances of {corpus.name} to {out}")
+    if corpus.folds:
+        console.say(
+            f"The format has no folds: of its {len(corpus.folds)} own ones none is kept, but the "
+            "splits are"
+        )
 
 
 @cache_app.command("info")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
 
 if TYPE_CHECKING:
+    from serbench.harness.corpora.checking import Report
     from serbench.harness.corpora.summary import Summary
     from serbench.leaderboard.comparison import Comparison, Side
 
@@ -25,6 +27,7 @@ __all__ = [
     "RunReport",
     "comparison_page",
     "corpus_page",
+    "counted",
     "number",
     "print_json",
     "ranking_table",
@@ -289,31 +292,112 @@ def _beside(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console(highlight=False).print(drawn)
 
 
-def corpus_page(summary: Summary) -> None:
+BARS = "▁▂▃▄▅▆▇█"
+
+
+MOST_SILENT = 10
+"""Silent files that are named."""
+
+
+def corpus_page(report: Report) -> None:
     """Print what a sound corpus holds."""
-    say(f"{summary.name} is well")
-    parts = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
-    rated = summary.ratings_per_utterance
-    facts = [
-        ("utterances", f"{summary.utterances} ({parts})"),
-        ("audio", f"{summary.hours:.2f} h at 16 kHz"),
-        ("speakers", str(summary.speakers)),
-        ("annotators", str(summary.annotators) + (f", {rated:.1f} an utterance" if rated else "")),
-    ]
-    table(("", ""), facts)
+    summary, decoded = report.summary, report.decoded
+    assert summary is not None
+    flags = "".join(f"  [{flag}]" for flag in ("synthetic", "derived") if getattr(summary, flag))
+    say(f"{summary.name} is well{flags}")
+    facts = {
+        "utterances": f"{summary.utterances:,} ({_parts(summary.splits)})",
+        "audio": _lengths(summary),
+        "speakers": f"{summary.speakers:,}{_unknown(summary)}",
+        "folds": f"{summary.folds} of its own" if summary.folds else "none of its own",
+        "annotators": _raters(summary),
+        "decoded": None if decoded is None else f"all {decoded.files:,}, none damaged",
+        "licence": summary.licence,
+        "citation": summary.citation,
+        "notes": summary.notes,
+    }
+    table(("", ""), [(name, fact) for name, fact in facts.items() if fact])
     say()
-    table(
-        ("dimension", "labelled", "lowest", "mean", "highest", "in ten bins", "raters agree (CCC)"),
+    _beside(
+        ("dimension", "labelled", "lowest", "mean", "highest", "histogram", "CCC", "alpha"),
         [
             (
                 dimension,
-                str(label.labelled),
+                f"{label.labelled:,}",
                 number(label.minimum, ".2f"),
                 number(label.mean, ".2f"),
                 number(label.maximum, ".2f"),
-                " ".join(map(str, label.histogram)),
+                _sparkline(label.histogram),
                 number(label.agreement, ".2f"),
+                number(label.alpha, ".2f"),
             )
             for dimension, label in summary.labels.items()
         ],
     )
+    if any(label.pairs for label in summary.labels.values()):
+        say()
+        say(_agreement(summary))
+        say("alpha: Krippendorff's, of interval data")
+    silent = () if decoded is None else decoded.silent
+    for name in silent[:MOST_SILENT]:
+        say(f"nothing is to be heard in {name}")
+    if len(silent) > MOST_SILENT:
+        say(f"nor in {len(silent) - MOST_SILENT:,} more")
+    for path in report.pictures:
+        say(f"wrote {path}")
+
+
+def _parts(splits: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in splits.items())
+
+
+def _lengths(summary: Summary) -> str:
+    lengths = summary.durations
+    longer = f"{lengths.longer:,}" if lengths.longer else "none"
+    return (
+        f"{summary.hours:,.2f} h; {lengths.minimum_s:.2f} to {lengths.maximum_s:.2f} s, median "
+        f"{lengths.median_s:.2f} s; {longer} longer than {lengths.cut_s:g} s"
+    )
+
+
+def _unknown(summary: Summary) -> str:
+    unknown = summary.unknown_speaker
+    return f", and {unknown:,} utterances of unknown ones" if unknown else ""
+
+
+def _raters(summary: Summary) -> str:
+    mean = summary.ratings_per_utterance
+    if mean is None:
+        return "none"
+    return f"{summary.annotators:,}, {mean:.1f} an utterance; {summary.ratings:,} ratings"
+
+
+def _agreement(summary: Summary) -> str:
+    pairs = max(label.pairs for label in summary.labels.values())
+    some = any(label.sampled for label in summary.labels.values())
+    which = f"{pairs:,}{' sampled' if some else ''} pairs of raters"
+    return f"CCC: mean of {which} who share at least 3 utterances"
+
+
+def _sparkline(counts: Sequence[int]) -> str:
+    most = max(counts) or 1
+    # What is not empty is never shown as if it were.
+    return "".join(BARS[-(-count * (len(BARS) - 1) // most)] if count else " " for count in counts)
+
+
+@contextlib.contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar in the terminal while something long goes on; call what it gives with done and all."""
+    console = Console(stderr=True, highlight=False)
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

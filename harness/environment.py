@@ -16,9 +16,15 @@ from typing import Any
 from serbench.harness import nvml
 from serbench.harness.errors import RequestError
 
-__all__ = ["environment", "machine", "resolve_device"]
+__all__ = ["cores", "environment", "machine", "resolve_device"]
 
 Flat = dict[str, "str | int | None"]
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    # Neither macOS nor Windows tells which.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> Flat:
@@ -28,9 +34,7 @@ def machine() -> Flat:
     gpus, driver = nvml.gpus()
     facts: Flat = {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpu": gpus[0][0] if gpus else None,
         "gpu_count": len(gpus),

@@ -26,7 +26,7 @@ import torch
 from serbench.harness import backbone as backbones
 from serbench.harness import corpora, footprint, heads, nvml, strategy
 from serbench.harness.arithmetic import check_kernels
-from serbench.harness.audio import Audio, kept_in_memory, standardised
+from serbench.harness.audio import Audio, in_threads, kept_in_memory, standardised
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
 from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
 from serbench.harness.cache import StateCache, default_folder
@@ -183,6 +183,7 @@ def _prepare(
         Located(spec.backbone, spec.init, spec.backbone_folder, spec.backbone_hash)
     )
     data = _data(corpus, training, encoder.normalize, again=not spec.variant.cached)
+    _tell_of_cuts(corpus, data, training.max_seconds, send)
     encoder.model.to(device).eval()
     with _aside(gauge):
         _refuse_wrong_kernels(spec, encoder, device)
@@ -249,8 +250,21 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
         cut = corpus.waveform(index, longest)
         return standardised(cut) if normalize else cut
 
-    read = kept_in_memory(waveform) if again else waveform
+    decoded = in_threads(waveform)
+    read = kept_in_memory(decoded) if again else decoded
     return Data(Audio(read, samples), _labels(corpus, corpus.dimensions), indices)
+
+
+def _tell_of_cuts(corpus: Corpus, data: Data, max_seconds: float, send: Send) -> None:
+    used = np.concatenate(list(data.splits.values()))
+    cut = int((corpus.utterances["samples"].to_numpy()[used] > data.audio.samples[used]).sum())
+    if cut:
+        send(
+            Note(
+                f"{cut:,} of {len(used):,} utterances are longer than {max_seconds:g} s and are "
+                "cut there"
+            )
+        )
 
 
 def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:

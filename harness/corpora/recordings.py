@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -17,7 +18,17 @@ from numpy.typing import NDArray
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.errors import CorpusError
 
-__all__ = ["RESAMPLING", "SHORTEST", "TOLERANCE_S", "absent", "probe", "read"]
+__all__ = [
+    "RESAMPLING",
+    "SHORTEST",
+    "TOLERANCE_S",
+    "absent",
+    "at_once",
+    "part",
+    "probe",
+    "read",
+    "reason",
+]
 
 RESAMPLING = "mono-16k-soxr-hq"
 """Names what `read` does to a file, so that what is kept of another way is not taken for it."""
@@ -32,6 +43,14 @@ PROBED = 4096
 """Files handed to the threads at a time: handing over a million takes over a gigabyte."""
 MARGIN_S = 0.1
 """Read beyond the end of a part, so that the resampler's filter has what follows it."""
+MP3_LEAD_S = 2.0
+"""Read before a part of an MP3 file: a frame's bits may stand in frames before it, up to 511 bytes,
+so that the decoder gives half a second of silence or worse after it was set to some place."""
+THREADS = 8
+"""Enough for the cores of most machines, and for a disk across a network."""
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def read(path: str, samples: int, *, start_s: float = 0.0, whole: bool) -> NDArray[np.float32]:
@@ -47,7 +66,8 @@ def read(path: str, samples: int, *, start_s: float = 0.0, whole: bool) -> NDArr
         CorpusError: the file cannot be read, or is not as long as that.
     """
     frames, rate_hz = _decoded(path, None if whole else samples / SAMPLE_RATE_HZ, start_s)
-    mono = frames.mean(axis=1)
+    # numpy's mean over an axis of one takes as long as decoding does.
+    mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
     if not np.isfinite(mono).all():
         raise CorpusError(f"{path} holds samples that are not finite")
     if rate_hz != SAMPLE_RATE_HZ:
@@ -68,11 +88,10 @@ def _decoded(path: str, seconds: float | None, start_s: float) -> tuple[NDArray[
     try:
         with soundfile.SoundFile(path) as file:
             rate_hz: int = file.samplerate
-            file.seek(min(round(start_s * rate_hz), file.frames))
             count = -1 if seconds is None else math.ceil((seconds + MARGIN_S) * rate_hz)
-            frames: NDArray[np.float32] = file.read(count, dtype="float32", always_2d=True)
+            frames = part(file, round(start_s * rate_hz), count, "float32")
     except (OSError, RuntimeError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read: {error}") from error
+        raise CorpusError(f"{path} cannot be read: {reason(error)}") from error
     return frames, rate_hz
 
 
@@ -83,6 +102,36 @@ def absent(paths: Iterable[str]) -> dict[int, str]:
     """
     wrong = {position: _absence(path) for position, path in enumerate(paths)}
     return {position: what for position, what in wrong.items() if what}
+
+
+def part(file: soundfile.SoundFile, start: int, count: int, dtype: str) -> NDArray[Any]:
+    """So many frames (T, channels) of an open file from one on, or all the rest if -1."""
+    start = min(start, file.frames)
+    lead = round(MP3_LEAD_S * file.samplerate) if file.subtype.startswith("MPEG") else 0
+    lead = min(start, lead)
+    file.seek(start - lead)
+    frames: NDArray[Any] = file.read(
+        count if count < 0 else lead + count, dtype=dtype, always_2d=True
+    )
+    return frames[lead:]
+
+
+def reason(error: Exception) -> str:
+    """What libsndfile says is wrong, without the path, which whoever reports it names."""
+    return str(error).rpartition(": ")[2]
+
+
+def at_once(call: Callable[[A], B], each: Iterable[A]) -> Generator[B, None, None]:
+    """Call for several files at a time, in threads; the results come in order.
+
+    Libsndfile and soxr leave the interpreter to others while they work. When the generator is
+    closed, what has begun is waited for, and the rest is not begun.
+    """
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        yield from pool.map(call, each)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _absence(path: str | Path) -> str | None:
@@ -98,9 +147,8 @@ def _absence(path: str | Path) -> str | None:
 def probe(paths: Sequence[str | Path]) -> list[int | str]:
     """For each file its length in samples at 16 kHz, from the header, or what is wrong with it."""
     found: list[int | str] = []
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        for start in range(0, len(paths), PROBED):
-            found += pool.map(_probe, paths[start : start + PROBED])
+    for start in range(0, len(paths), PROBED):
+        found += at_once(_probe, paths[start : start + PROBED])
     return found
 
 
@@ -112,8 +160,7 @@ def _probe(path: str | Path) -> int | str:
     except (OSError, RuntimeError, ValueError) as error:
         if _is_pointer(path):
             return "a Git LFS pointer in place of the audio, which git lfs pull fetches"
-        # The library's message repeats the path, which the finding names already.
-        return f"unreadable audio ({str(error).rpartition(': ')[2]})"
+        return f"unreadable audio ({reason(error)})"
     samples = (2 * header.frames * SAMPLE_RATE_HZ + header.samplerate) // (2 * header.samplerate)
     if samples < SHORTEST:
         seconds = header.frames / header.samplerate

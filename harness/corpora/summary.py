@@ -5,12 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
-from serbench.harness.corpora.base import SPLITS, Corpus
+from serbench.harness.corpora import agreement
+from serbench.harness.corpora.base import SPLITS, UNKNOWN, Corpus
+from serbench.harness.plan import Training
 
-__all__ = ["LabelSummary", "Summary", "summarise"]
+__all__ = [
+    "BINS",
+    "CUT_S",
+    "Durations",
+    "LabelSummary",
+    "Summary",
+    "raters_per_utterance",
+    "seconds",
+    "summarise",
+]
+
+BINS = 10
+"""Equal parts of the scale in a histogram of labels."""
+CUT_S = Training().max_seconds
+"""Where a run cuts long utterances, unless it is told otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Durations:
+    """How long utterances are, in seconds."""
+
+    minimum_s: float
+    median_s: float
+    maximum_s: float
+    longer: int
+    """Utterances longer than `cut_s`."""
+    cut_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +52,13 @@ class LabelSummary:
     histogram: tuple[int, ...]
     """Utterances in ten equal bins from the lower to the upper end of the scale."""
     agreement: float | None
-    """Mean CCC over all pairs of annotators who share at least 3 utterances; None without any."""
+    """Mean CCC over the pairs of annotators who share at least 3 utterances; None without any."""
+    pairs: int
+    """How many pairs that mean is over."""
+    sampled: bool
+    """It is over some annotators' pairs, drawn at random: all would take too long."""
+    alpha: float | None
+    """Krippendorff's alpha for interval data; None if nobody rated what somebody else rated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,73 +68,90 @@ class Summary:
     name: str
     utterances: int
     hours: float
+    durations: Durations
     speakers: int
+    """Those that are known."""
+    unknown_speaker: int
+    """Utterances whose speaker nobody knows."""
     splits: dict[str, int]
     """Utterances in each split."""
+    folds: int
+    """The corpus's own; 0 if it has none."""
     annotators: int
+    ratings: int
+    """Of an utterance by an annotator, in whatever dimensions."""
     ratings_per_utterance: float | None
     """Mean number of annotators of a rated utterance."""
     labels: dict[str, LabelSummary]
+    synthetic: bool
+    derived: bool
+    licence: str | None
+    citation: str | None
+    notes: str | None
 
 
 def summarise(corpus: Corpus) -> Summary:
     """Count what is in a corpus, from its tables alone."""
     table, ratings = corpus.utterances, corpus.ratings
-    per_utterance = None
-    if ratings is not None and len(ratings):
-        pairs = ratings[["utterance", "annotator"]].drop_duplicates()
-        per_utterance = len(pairs) / pairs["utterance"].nunique()
+    known = table["speaker"] != UNKNOWN
+    raters, rated = raters_per_utterance(corpus), agreement.rated(corpus)
     return Summary(
         name=corpus.name,
         utterances=len(table),
-        hours=int(table["samples"].sum()) / SAMPLE_RATE_HZ / 3600,
-        speakers=int(table["speaker"].nunique()),
+        hours=float(seconds(corpus).sum()) / 3600,
+        durations=_durations(seconds(corpus)),
+        speakers=int(table["speaker"][known].nunique()),
+        unknown_speaker=int((~known).sum()),
         splits={split: int((table["split"] == split).sum()) for split in SPLITS},
+        folds=len(corpus.folds),
         annotators=0 if ratings is None else int(ratings["annotator"].nunique()),
-        ratings_per_utterance=per_utterance,
-        labels={name: _label_summary(corpus, name) for name in corpus.dimensions},
+        ratings=int(raters.sum()),
+        ratings_per_utterance=float(raters.mean()) if len(raters) else None,
+        labels={name: _label_summary(corpus, name, rated.get(name)) for name in corpus.dimensions},
+        synthetic=corpus.synthetic,
+        derived=corpus.derived,
+        licence=corpus.licence,
+        citation=corpus.citation,
+        notes=corpus.notes,
     )
 
 
-def _label_summary(corpus: Corpus, dimension: str) -> LabelSummary:
+def seconds(corpus: Corpus) -> NDArray[np.float64]:
+    """How long each utterance is, (N,)."""
+    return corpus.utterances["samples"].to_numpy(np.float64) / SAMPLE_RATE_HZ
+
+
+def raters_per_utterance(corpus: Corpus) -> NDArray[np.int64]:
+    """Number of annotators of each utterance that anybody rated, in no particular order."""
+    if corpus.ratings is None:
+        return np.zeros(0, np.int64)
+    once = corpus.ratings[["utterance", "annotator"]].drop_duplicates()
+    counts: NDArray[np.int64] = once["utterance"].value_counts(sort=False).to_numpy(np.int64)
+    return counts
+
+
+def _durations(lengths_s: NDArray[np.float64]) -> Durations:
+    return Durations(
+        minimum_s=float(lengths_s.min()),
+        median_s=float(np.median(lengths_s)),
+        maximum_s=float(lengths_s.max()),
+        longer=int((lengths_s > CUT_S).sum()),
+        cut_s=CUT_S,
+    )
+
+
+def _label_summary(corpus: Corpus, dimension: str, ratings: agreement.Rated | None) -> LabelSummary:
     values = corpus.utterances[dimension].dropna().to_numpy(dtype=np.float64)
-    counts, _ = np.histogram(values, bins=10, range=(corpus.minimum, corpus.maximum))
+    counts, _ = np.histogram(values, bins=BINS, range=(corpus.minimum, corpus.maximum))
+    pairs = None if ratings is None else agreement.pairs(ratings)
     return LabelSummary(
         labelled=len(values),
         minimum=float(values.min()),
         mean=float(values.mean()),
         maximum=float(values.max()),
         histogram=tuple(int(count) for count in counts),
-        agreement=_agreement(corpus, dimension),
+        agreement=float(pairs.ccc.mean()) if pairs is not None and len(pairs.ccc) else None,
+        pairs=0 if pairs is None else len(pairs.ccc),
+        sampled=pairs is not None and pairs.sampled,
+        alpha=None if ratings is None else agreement.alpha(ratings),
     )
-
-
-def _agreement(corpus: Corpus, dimension: str) -> float | None:
-    if corpus.ratings is None or dimension not in set(corpus.ratings["dimension"].unique()):
-        return None
-    one = corpus.ratings[corpus.ratings["dimension"] == dimension]
-    utterance, _ = pd.factorize(one["utterance"])
-    annotator, names = pd.factorize(one["annotator"])
-    order = np.lexsort((annotator, utterance))
-    utterance, annotator = utterance[order], annotator[order]
-    value = corpus.scaled(one["value"])[order]
-    sums = []
-    first, apart = np.arange(len(order)), 0
-    # All pairs at once would be many times the ratings: one by one those so many places apart.
-    while len(first):
-        apart += 1
-        first = first[first + apart < len(order)]
-        first = first[utterance[first] == utterance[first + apart]]
-        x, y = value[first], value[first + apart]
-        terms = {"n": 1.0, "x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}
-        pair = annotator[first] * len(names) + annotator[first + apart]
-        sums.append(pd.DataFrame(terms, index=pair).groupby(level=0).sum())
-    shared = pd.concat(sums).groupby(level=0).sum()
-    means = shared[shared["n"] >= 3].pipe(lambda table: table.div(table["n"], axis=0))
-    # 2 cov / (var + var + (difference of the means)²), with the means multiplied out.
-    covariance = means["xy"] - means["x"] * means["y"]
-    spread = means["xx"] + means["yy"] - 2 * means["x"] * means["y"]
-    measured = spread > 1e-12
-    if not measured.any():
-        return None
-    return float((2 * covariance[measured] / spread[measured]).mean())

@@ -12,6 +12,9 @@ from rich.console import Console
 
 from serbench.harness import console
 from serbench.harness.console import ranking_table
+from serbench.harness.corpora.checking import Report
+from serbench.harness.corpora.decoding import Decoded
+from serbench.harness.corpora.summary import Durations, LabelSummary, Summary
 from serbench.harness.metrics import size
 from serbench.harness.request import Request, plan
 from serbench.harness.results import Result
@@ -192,3 +195,69 @@ def test_bars_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         report = console.RunReport(2, as_json=False)
         assert report._progress.disable is not terminal
         assert console.RunReport(2, as_json=True)._progress.disable
+
+
+def checked(summary: Summary, **changes: Any) -> Report:
+    nothing = {"message": None, "findings": (), "decoded": None, "pictures": ()}
+    return Report(**{**nothing, "summary": summary, **changes})
+
+
+def test_what_a_corpus_holds_fits_eighty_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    label = LabelSummary(
+        labelled=151_654, minimum=-1.25, mean=4.0321, maximum=7.0,
+        histogram=(0, 1, 50_000, 100_000, 0, 0, 0, 0, 0, 653),
+        agreement=-0.321, pairs=1_234_567, sampled=True, alpha=0.4321,
+    )  # fmt: skip
+    summary = Summary(
+        name="msp-podcast", utterances=151_654, hours=237.9,
+        durations=Durations(minimum_s=1.91, median_s=5.1, maximum_s=11.94, longer=1234, cut_s=12),
+        speakers=1403, unknown_speaker=23_456,
+        splits={"train": 84_030, "validation": 19_815, "test": 47_809}, folds=5,
+        annotators=29_500, ratings=1_061_578, ratings_per_utterance=7.0,
+        labels=dict.fromkeys(("activation", "valence", "dominance"), label),
+        synthetic=True, derived=True, licence="academic licence " * 6, citation="Doe", notes=None,
+    )  # fmt: skip
+    silent = tuple(f"{number}.wav" for number in range(12))
+    decoded = Decoded(files=151_654, findings=(), silent=silent)
+    console.corpus_page(checked(summary, decoded=decoded, pictures=("p.png",)))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = [" ".join(line.split()) for line in lines]
+    for line in (
+        "msp-podcast is well [synthetic] [derived]",
+        "utterances 151,654 (84,030 train, 19,815 validation, 47,809 test)",
+        "audio 237.90 h; 1.91 to 11.94 s, median 5.10 s; 1,234 longer than 12 s",
+        "speakers 1,403, and 23,456 utterances of unknown ones",
+        "folds 5 of its own",
+        "annotators 29,500, 7.0 an utterance; 1,061,578 ratings",
+        "decoded all 151,654, none damaged",
+        "activation 151,654 -1.25 4.03 7.00 ▂▅█ ▂ -0.32 0.43",
+        "CCC: mean of 1,234,567 sampled pairs of raters who share at least 3 utterances",
+        "nothing is to be heard in 9.wav",
+        "nor in 2 more",
+        "wrote p.png",
+    ):
+        assert any(line in found for found in words), line
+    assert not any("notes" in found for found in words)
+
+
+def test_a_histogram_shows_even_the_least(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console._sparkline((0, 1, 10**6, 500_001)) == " ▂█▅"
+    assert console._sparkline((0, 0)) == "  "
+
+
+def test_long_work_is_counted_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.counted("decoding") as tell:
+        tell(1, 2)
+    assert capsys.readouterr() == ("", "")
+    made = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(console, "Console", lambda **_: made)
+    with console.counted("decoding") as tell:
+        tell(1, 2)
+    assert isinstance(made.file, io.StringIO)
+    assert "1/2" in made.file.getvalue()

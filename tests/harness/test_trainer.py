@@ -274,13 +274,13 @@ def test_what_joins_after_the_best_epoch_is_put_back_as_well() -> None:
 def test_the_test_split_is_not_touched_while_training() -> None:
     learner = trainer("full")
     read: set[int] = set()
-    waveform = learner.data.audio.waveform
+    waveforms = learner.data.audio.waveforms
 
-    def watched(index: int) -> Any:
-        read.add(index)
-        return waveform(index)
+    def watched(indices: list[int]) -> Any:
+        read.update(indices)
+        return waveforms(indices)
 
-    object.__setattr__(learner.data.audio, "waveform", watched)
+    object.__setattr__(learner.data.audio, "waveforms", watched)
     learner.fit(lambda *_: None)
     assert read == {*learner.data.splits["train"], *learner.data.splits["validation"]}
 
