@@ -6,7 +6,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,11 +127,14 @@ def at_once(call: Callable[[A], B], each: Iterable[A]) -> Generator[B, None, Non
     Libsndfile and soxr leave the interpreter to others while they work. When the generator is
     closed, what has begun is waited for, and the rest is not begun.
     """
-    pool = ThreadPoolExecutor(THREADS)
+    # An executor starts its threads when there is work already, and one whose start is interrupted
+    # would work on unnoticed.
+    pool = ThreadPool(THREADS)
     try:
-        yield from pool.map(call, each)
+        yield from pool.imap(call, each)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.terminate()
+        pool.join()
 
 
 def _absence(path: str | Path) -> str | None:
