@@ -369,7 +369,8 @@ def _raters(summary: Summary) -> str:
     mean = summary.ratings_per_utterance
     if mean is None:
         return "none"
-    return f"{summary.annotators:,}, {mean:.1f} an utterance; {summary.ratings:,} ratings"
+    many = "not told apart" if summary.annotators is None else f"{summary.annotators:,}"
+    return f"{many}, {mean:.1f} an utterance; {summary.ratings:,} ratings"
 
 
 def _agreement(summary: Summary) -> str:

@@ -8,8 +8,8 @@ which are trusted, so that no header is read) and the labels `activation` (or `a
 such columns may stand in the metadata instead. A dimension that the metadata do not label is
 labelled with the mean of its ratings, and an annotator who rated an utterance twice counts once,
 with the mean of both. `corpus.toml` may state `name`, `licence`, `citation`, `notes`, `synthetic`,
-`derived`, and the scale as a table `[scale]` with `min` and `max`; a scale must be stated if a
-label is outside [-1, 1].
+`derived`, `anonymous` (raters), and the scale as a table `[scale]` with `min` and `max`; a scale
+must be stated if a label is outside [-1, 1].
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ class _Settings(BaseModel):
     citation: str | None = None
     notes: str | None = None
     synthetic: bool = False
+    anonymous: bool = False
     derived: bool = False
 
 
@@ -207,7 +208,7 @@ class _Reading:
             minimum=scale.min,
             maximum=scale.max,
             ratings=rated,
-            **settings.model_dump(include={"licence", "citation", "notes", "synthetic", "derived"}),
+            **settings.model_dump(exclude={"name", "scale"}),
         )
 
     # Files

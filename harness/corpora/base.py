@@ -76,6 +76,9 @@ class Corpus:
     """The corpus's own folds, if it has any: for each the split of every speaker."""
     synthetic: bool = False
     """The audio is generated, so that scores say nothing about speech."""
+    anonymous: bool = False
+    """Nobody knows who gave a rating: an annotator's name tells ratings of one utterance apart, and
+    nobody can be followed from one to another."""
     derived: bool = False
     """The labels come from categories by a table; whatever shows them must say so."""
     licence: str | None = None

@@ -205,7 +205,7 @@ def _metadata(corpus: Corpus, names: list[str]) -> pd.DataFrame:
     others = [name for name in table.columns if name not in {*known, *OWN, *RESERVED}]
     metadata: pd.DataFrame = table[["speaker", "split", *corpus.dimensions, "id", *others]].copy()
     metadata.insert(0, "file_name", names)
-    metadata.insert(3, "duration", (table["samples"] / SAMPLE_RATE_HZ).round(4))
+    metadata.insert(3, "duration", (table["samples"] / SAMPLE_RATE_HZ).round(6))
     return metadata
 
 
@@ -229,6 +229,7 @@ def _settings(corpus: Corpus) -> str:
         "citation": corpus.citation,
         "notes": corpus.notes,
         "synthetic": corpus.synthetic,
+        "anonymous": corpus.anonymous,
         "derived": corpus.derived,
     }
     lines = [f"{key} = {_toml(value)}" for key, value in facts.items() if value is not None]

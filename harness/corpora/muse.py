@@ -70,13 +70,13 @@ def load(root: str | None) -> Corpus:
         minimum=MINIMUM,
         maximum=MAXIMUM,
         ratings=ratings if len(ratings) else None,
+        anonymous=True,
         licence="from its authors (University of Michigan), on their terms",
         citation="Jaiswal et al. (2020), https://aclanthology.org/2020.lrec-1.187",
         notes=(
             "Spontaneous monologues, from a session under stress and one without for each speaker. "
             "Crowd workers rated each sentence without those before it. The release does not say "
-            "who gave a rating, so that no annotator is in two utterances: neither the number of "
-            "annotators nor agreement between them means anything."
+            "who gave a rating, so that no annotator is in two utterances."
         ),
     )
 

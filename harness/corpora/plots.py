@@ -103,7 +103,8 @@ def ratings(corpus: Corpus, summary: Summary) -> alt.Chart:
     step = -(-int(raters.max()) // MOST_BARS)
     # A bar stands over its number.
     edges = np.arange(raters.min(), raters.max() + step + 1, step) - 0.5
-    title = _title(summary, f"{summary.annotators:,} annotators, {raters.mean():.1f} an utterance")
+    people = "" if summary.annotators is None else f"{summary.annotators:,} annotators, "
+    title = _title(summary, f"{people}{raters.mean():.1f} an utterance")
     ticks = (edges[:-1] + 0.5).tolist()
     chart = _bars(_binned(raters, edges), "Annotators of an utterance", ticks=ticks)
     titled: alt.Chart = chart.properties(title=title, width=WIDTH, height=HEIGHT)

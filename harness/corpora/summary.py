@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
@@ -77,7 +78,8 @@ class Summary:
     """Utterances in each split."""
     folds: int
     """The corpus's own; 0 if it has none."""
-    annotators: int
+    annotators: int | None
+    """None if they are not told apart."""
     ratings: int
     """Of an utterance by an annotator, in whatever dimensions."""
     ratings_per_utterance: float | None
@@ -92,7 +94,7 @@ class Summary:
 
 def summarise(corpus: Corpus) -> Summary:
     """Count what is in a corpus, from its tables alone."""
-    table, ratings = corpus.utterances, corpus.ratings
+    table = corpus.utterances
     known = table["speaker"] != UNKNOWN
     raters, rated = raters_per_utterance(corpus), agreement.rated(corpus)
     return Summary(
@@ -104,7 +106,7 @@ def summarise(corpus: Corpus) -> Summary:
         unknown_speaker=int((~known).sum()),
         splits={split: int((table["split"] == split).sum()) for split in SPLITS},
         folds=len(corpus.folds),
-        annotators=0 if ratings is None else int(ratings["annotator"].nunique()),
+        annotators=_annotators(corpus),
         ratings=int(raters.sum()),
         ratings_per_utterance=float(raters.mean()) if len(raters) else None,
         labels={name: _label_summary(corpus, name, rated.get(name)) for name in corpus.dimensions},
@@ -114,6 +116,12 @@ def summarise(corpus: Corpus) -> Summary:
         citation=corpus.citation,
         notes=corpus.notes,
     )
+
+
+def _annotators(corpus: Corpus) -> int | None:
+    if corpus.ratings is None:
+        return 0
+    return None if corpus.anonymous else int(corpus.ratings["annotator"].nunique())
 
 
 def seconds(corpus: Corpus) -> NDArray[np.float64]:
@@ -126,7 +134,7 @@ def raters_per_utterance(corpus: Corpus) -> NDArray[np.int64]:
     if corpus.ratings is None:
         return np.zeros(0, np.int64)
     once = corpus.ratings[["utterance", "annotator"]].drop_duplicates()
-    counts: NDArray[np.int64] = once["utterance"].value_counts(sort=False).to_numpy(np.int64)
+    counts: NDArray[np.int64] = np.bincount(pd.factorize(once["utterance"])[0])
     return counts
 
 

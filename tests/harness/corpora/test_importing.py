@@ -28,7 +28,8 @@ def returned(corpus: Corpus, out: Path, **options: Any) -> Corpus:
         assert list(back.utterances[name]) == list(corpus.utterances[name])
     for name in corpus.dimensions:
         np.testing.assert_allclose(back.utterances[name], corpus.utterances[name], rtol=1e-12)
-    for fact in ("name", "minimum", "maximum", "licence", "citation", "synthetic", "derived"):
+    facts = "name minimum maximum licence citation synthetic derived anonymous"
+    for fact in facts.split(" "):
         assert getattr(back, fact) == getattr(corpus, fact)
     # The notes of some files are indented, which TOML keeps.
     assert (back.notes or "").split() == (corpus.notes or "").split()
@@ -42,7 +43,8 @@ def sorted_ratings(corpus: Corpus) -> pd.DataFrame:
         none: pd.DataFrame = pd.DataFrame()
         return none
     numbers = {name: number for number, name in enumerate(corpus.utterances["id"])}
-    rated: pd.DataFrame = corpus.ratings.assign(utterance=corpus.ratings["utterance"].map(numbers))
+    plain = corpus.ratings.astype(dict.fromkeys(("utterance", "annotator", "dimension"), "str"))
+    rated: pd.DataFrame = plain.assign(utterance=plain["utterance"].map(numbers))
     by = ["utterance", "annotator", "dimension"]
     ordered: pd.DataFrame = rated[[*by, "value"]].sort_values(by, ignore_index=True)
     return ordered
@@ -162,7 +164,7 @@ def test_a_part_beyond_the_end_is_one_message_and_leaves_nothing(tmp_path: Path)
 def named(folder: Path, ids: list[str], write_wav: WriteWav) -> Corpus:
     paths = [write_wav(folder / "in" / f"{number}.wav") for number in range(len(ids))]
     return Corpus(
-        name='a "name" \\ with \x7f and\nlines, so ä',
+        name='a "name" \\ with signs, so ä',
         utterances=pd.DataFrame(
             {
                 "id": ids,

@@ -126,6 +126,8 @@ def test_a_blank_rating_keeps_its_place(release: Release) -> None:
 
 def test_ratings_that_do_not_pair_have_annotators_apart(release: Release) -> None:
     corpus = muse.load(str(release(*GOOD[1:], line("01_c.wav", "S", "5;7;7", "2"))))
+    assert corpus.anonymous
+    assert summarise(corpus).annotators is None
     assert corpus.ratings is not None
     one = corpus.ratings[corpus.ratings["utterance"] == "01_c"]
     assert set(one["annotator"]) == {
