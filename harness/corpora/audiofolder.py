@@ -70,7 +70,7 @@ DAY_S = 86_400
 CHUNK = 65_536
 """Paths held as Python's text at a time."""
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,7 +373,7 @@ class _Reading:
                     f"{ratings.at(row, 'file_name')}: a rating of {shown(name)}, which the "
                     "metadata lack"
                 )
-        return np.asarray(who, np.int64)
+        return np.asarray(who)
 
     # Labels and splits
 
@@ -497,6 +497,7 @@ def _long_form(ratings: Table, who: Ints, utterances: pa.Array) -> pd.DataFrame 
         utterances: their names.
     """
     annotators, columns = _annotators(ratings)
+    who = who.astype(np.int64)  # 32 bits do not number all combinations.
     shape = (len(DIMENSIONS), len(utterances), len(annotators))
     keys, values = [], []
     for name, by in columns:
@@ -529,8 +530,9 @@ def _annotators(ratings: Table) -> tuple[list[str], list[tuple[str, Ints]]]:
         return column.dictionary.to_pylist(), [(name, by) for name in _dimensions(ratings)]
     wide = [(name, *name.split(":", 1)) for name in _wide(ratings)]
     annotators = sorted({annotator for _, _, annotator in wide})
+    places = {annotator: place for place, annotator in enumerate(annotators)}
     return annotators, [
-        (name, np.broadcast_to(annotators.index(annotator), len(ratings)))
+        (name, np.broadcast_to(places[annotator], len(ratings)))
         for dimension in DIMENSIONS
         for name, of, annotator in wide
         if of == dimension

@@ -41,7 +41,7 @@ Numbers: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float64]]
 Cells: TypeAlias = "Sequence[Any] | pa.Array"
 
 BOM = b"\xef\xbb\xbf"
-CHUNK = 8192
+CHUNK = 4096
 """Rows converted together: few enough to stay in the processor's cache."""
 LONGEST_SHOWN = 60
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import soundfile
 
 from serbench.harness.corpora import audiofolder
 from serbench.harness.corpora.audiofolder import SPLIT_WORDS, check, load
 from serbench.harness.corpora.base import SPLITS, UNKNOWN
+from serbench.harness.corpora.tables import Table
 from serbench.harness.errors import CorpusError, RequestError
 
 Folder = Callable[..., Path]
@@ -283,6 +285,23 @@ def test_wrong_wide_ratings_are_found(folder: Folder, text: str, wanted: str) ->
     rows = "" if text.count("\n") > 1 else "wav/a1.wav" + ",1" * text.count(",")
     (found,) = findings(folder(ratings=text + rows))
     assert found.startswith(f"ratings.csv, {wanted}")
+
+
+def test_many_annotators_may_rate_many_utterances() -> None:
+    """More combinations than 32 bits number."""
+    names = pa.array([f"u{i}" for i in range(50_000)], pa.large_string())
+    rows = np.array([49_999], np.int32)
+    ratings = Table(
+        file="metadata.csv",
+        lines=np.arange(50_000),
+        words={},
+        numbers={f"dominance:{i:05}": (rows, np.array([float(i)])) for i in range(20_000)},
+        whole=True,
+    )
+    rated = audiofolder._long_form(ratings, np.arange(50_000, dtype=np.int32), names)
+    assert rated is not None
+    assert rated["utterance"].unique().tolist() == ["u49999"]
+    assert rated["annotator"].astype(int).tolist() == rated["value"].tolist()
 
 
 def test_ratings_stand_in_one_place(folder: Folder, good: str) -> None:
