@@ -18,6 +18,8 @@ from serbench.harness.corpora.base import Corpus
 from serbench.harness.errors import CorpusError, RequestError
 from serbench.harness.plan import CorpusRef
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:audformat")
+
 WriteWav = Callable[..., Path]
 FILES = [f"wav/{speaker}{number}.wav" for speaker in "abc" for number in (1, 2)]
 SPEAKERS = ["anna", "anna", "bert", "bert", "cleo", "cleo"]
