@@ -511,7 +511,7 @@ def _long_form(ratings: Table, who: Ints, utterances: pa.Array) -> pd.DataFrame 
         return None
     rated = pd.Series(np.concatenate(values), index=np.concatenate(keys))
     if not rated.index.is_unique:
-        rated = rated.groupby(level=0, sort=False).mean()
+        rated = _mean(rated.groupby(level=0, sort=False))
     places = np.unravel_index(rated.index.to_numpy(), shape)
     names = {"dimension": DIMENSIONS, "utterance": _strings(utterances), "annotator": annotators}
     coded = {
@@ -547,12 +547,18 @@ def _with_means(
     for name in DIMENSIONS:
         mine = rated[rated["dimension"] == name]
         if name not in utterances and len(mine):
-            means = mine["value"].groupby(mine["utterance"].cat.codes).mean()
+            means = _mean(mine["value"].groupby(mine["utterance"].cat.codes))
             labels = np.full(len(names.dictionary), math.nan)
             labels[means.index.to_numpy()] = means.to_numpy()
             added[name] = labels[names.indices.to_numpy()]
     labelled: pd.DataFrame = utterances.assign(**added)
     return labelled
+
+
+def _mean(groups: Any) -> pd.Series[float]:
+    """Means that no rounding takes beyond what they are of, and so beyond the scale's end."""
+    means: pd.Series[float] = groups.mean().clip(groups.min(), groups.max())
+    return means
 
 
 def _strings(texts: pa.Array) -> Any:

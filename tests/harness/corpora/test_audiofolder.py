@@ -578,3 +578,19 @@ def test_a_folder_whose_name_is_no_text(folder: Folder, tmp_path: Path) -> None:
 def test_what_can_be_no_folder(root: str) -> None:
     with pytest.raises(CorpusError, match="there is no folder"):
         load(root)
+
+
+def test_a_unanimous_rating_at_the_end_of_the_scale_stays_on_it(folder: Folder) -> None:
+    """The mean of three times 0.7 is a little less."""
+    names = ("a1", "a2", "b1", "b2", "c1", "c2")
+    splits = {"a": "train", "b": "validation", "c": "test"}
+    lines = [f"wav/{name}.wav,{name[0]},{splits[name[0]]}\n" for name in names]
+    metadata = "file_name,speaker,split\n" + "".join(lines)
+    rows = [f"wav/{name}.wav,r{rater},0.7\n" for name in names for rater in range(3)]
+    twice = ["wav/a1.wav,r0,0.7\n"] * 2
+    root = folder(
+        metadata,
+        toml="[scale]\nmin = 0.7\nmax = 2",
+        ratings="file_name,annotator,valence\n" + "".join(rows + twice),
+    )
+    assert set(load(str(root)).utterances["valence"]) == {0.7}
