@@ -11,11 +11,13 @@ import pyarrow as pa
 import pytest
 import soundfile
 
+from serbench.harness import worker
 from serbench.harness.corpora import audiofolder
 from serbench.harness.corpora.audiofolder import SPLIT_WORDS, check, load
 from serbench.harness.corpora.base import SPLITS, UNKNOWN
 from serbench.harness.corpora.tables import Table
 from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.plan import Training
 
 Folder = Callable[..., Path]
 
@@ -42,6 +44,16 @@ def test_a_good_folder_is_read(folder: Folder) -> None:
     assert math.isnan(corpus.utterances["dominance"][3])
     assert corpus.waveform("wav/a1.wav").shape == (1600,)
     assert corpus.ratings is None
+
+
+def test_a_run_takes_each_split_for_itself(folder: Folder) -> None:
+    data = worker._data(load(str(folder())), Training(), normalize=False, again=False)
+    assert {split: rows.tolist() for split, rows in data.splits.items()} == {
+        "train": [0, 1],
+        "validation": [2, 3],
+        "test": [4, 5],
+    }
+    assert data.audio.samples.tolist() == [1600] * 6
 
 
 def test_the_folder_names_a_corpus_without_settings(folder: Folder, good: str) -> None:
