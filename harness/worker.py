@@ -183,7 +183,7 @@ def _prepare(
         Located(spec.backbone, spec.init, spec.backbone_folder, spec.backbone_hash)
     )
     data = _data(corpus, training, encoder.normalize, again=not spec.variant.cached)
-    _tell_of_cuts(corpus, data, training.max_seconds, send)
+    _tell_of_cuts(spec, corpus, data, ("train",) if spec.cost_only else SPLITS, send)
     encoder.model.to(device).eval()
     with _aside(gauge):
         _refuse_wrong_kernels(spec, encoder, device)
@@ -255,16 +255,15 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
     return Data(Audio(read, samples), _labels(corpus, corpus.dimensions), indices)
 
 
-def _tell_of_cuts(corpus: Corpus, data: Data, max_seconds: float, send: Send) -> None:
-    used = np.concatenate(list(data.splits.values()))
+def _tell_of_cuts(
+    spec: Spec, corpus: Corpus, data: Data, splits: Sequence[Split], send: Send
+) -> None:
+    used = np.concatenate([data.splits[split] for split in splits])
     cut = int((corpus.utterances["samples"].to_numpy()[used] > data.audio.samples[used]).sum())
     if cut:
-        send(
-            Note(
-                f"{cut:,} of {len(used):,} utterances are longer than {max_seconds:g} s and are "
-                "cut there"
-            )
-        )
+        limit = f"{spec.training.max_seconds:g} s"
+        counts = f"{cut:,} of {len(used):,} utterances"
+        send(Note(f"{counts} of {corpus.name} are longer than {limit} and are cut there"))
 
 
 def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
@@ -370,6 +369,7 @@ def _test_elsewhere(spec: Spec, corpus: Corpus, learner: Trainer, send: Send) ->
         found = corpora.load(other.ref)
         data = _data(found, spec.training, learner.backbone.normalize, again=False)
         data = dataclasses.replace(data, labels=_labels(found, corpus.dimensions))
+        _tell_of_cuts(spec, found, data, ("test",), send)
         _tell_test(found, corpus.dimensions, learner.test_elsewhere(data), send)
 
 

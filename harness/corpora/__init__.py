@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Loader: TypeAlias = Callable[[str | None], Corpus]
 
-__all__ = ["load", "names"]
+__all__ = ["load", "loader", "names"]
 
 GROUP = "serbench.corpora"
 
@@ -41,23 +41,31 @@ def names() -> dict[str, str]:
 def load(ref: CorpusRef) -> Corpus:
     """Load a corpus by its registered name, or else from the AudioFolder that the name points to.
 
+    Raises:
+        RequestError: as `loader`, or the corpus's parameters are wrong.
+        CorpusError: its data is wrong.
+    """
+    call, root = loader(ref)
+    return call(root)
+
+
+def loader(ref: CorpusRef) -> tuple[Loader, str | None]:
+    """What loads a corpus, and what to give it.
+
     A registered name goes before a folder of that name; `./NAME` is always the folder.
 
     Raises:
-        RequestError: there is no such corpus (near names are suggested), its parameters are wrong,
-            or its plugin does not load.
-        CorpusError: its data is wrong.
+        RequestError: there is no such corpus (near names are suggested), or its plugin does not
+            load.
     """
     name, root = ref.name, ref.root
     if name in _built_in():
-        loader = _module(name)
-    elif name in _plugins():
-        loader = _plugin(_plugins()[name])
-    elif root is None and Path(name).is_dir():
-        loader, root = _module("audiofolder"), name
-    else:
-        raise _unknown(name)
-    return loader(root)
+        return _module(name), root
+    if name in _plugins():
+        return _plugin(_plugins()[name]), root
+    if root is None and Path(name).is_dir():
+        return _module("audiofolder"), name
+    raise _unknown(name)
 
 
 def _module(name: str) -> Loader:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serbench.harness import corpora
+from serbench.harness.corpora import audiofolder
+from serbench.harness.corpora.base import Corpus
 from serbench.harness.corpora.decoding import Decoded, decode
 from serbench.harness.corpora.summary import Summary, summarise
 from serbench.harness.errors import CorpusError
@@ -50,7 +52,7 @@ def check(
 
         require()
     try:
-        corpus = corpora.load(ref)
+        corpus, summary = _loaded(ref)
     except CorpusError as error:
         return Report(
             message=str(error),
@@ -59,7 +61,6 @@ def check(
             decoded=None,
             pictures=(),
         )
-    summary = summarise(corpus)
     pictures = draw(corpus, summary, Path(plots)) if plots is not None else ()
     decoded = None if tell is None else decode(corpus, tell)
     findings = () if decoded is None else decoded.findings
@@ -71,3 +72,15 @@ def check(
         decoded=decoded,
         pictures=tuple(map(str, pictures)),
     )
+
+
+def _loaded(ref: CorpusRef) -> tuple[Corpus, Summary]:
+    load, root = corpora.loader(ref)
+    if load is not audiofolder.load or root is None:
+        corpus = load(root)
+        return corpus, summarise(corpus)
+    # The lengths that a folder states are trusted by its loader, but not here.
+    found = audiofolder.check(root)
+    if found.summary is None:
+        raise CorpusError(f"{root} is not a sound corpus", found.findings)
+    return load(root), found.summary

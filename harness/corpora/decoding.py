@@ -15,7 +15,7 @@ import soundfile
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora.base import Corpus
-from serbench.harness.corpora.recordings import at_once, reason
+from serbench.harness.corpora.recordings import TOLERANCE_S, at_once, reason
 from serbench.harness.errors import CorpusError
 
 __all__ = ["Decoded", "decode"]
@@ -177,14 +177,15 @@ def _is_closed(path: str) -> bool:
 
 def _missing(sound: _Sound, heard: _Heard) -> Iterator[str]:
     """Where utterances are not what the corpus says of their lengths."""
+    tolerance = TOLERANCE_S * SAMPLE_RATE_HZ
     for part in sound.parts:
         if math.isnan(part.start_s):
-            if abs(heard.samples - part.samples) > 1:
+            if abs(heard.samples - part.samples) > tolerance:
                 yield (
                     f"is {heard.samples / SAMPLE_RATE_HZ:.2f} s long, not the "
                     f"{part.samples / SAMPLE_RATE_HZ:.2f} s that the corpus says"
                 )
-        elif (end := part.start_s * SAMPLE_RATE_HZ + part.samples) > heard.samples + 1:
+        elif (end := part.start_s * SAMPLE_RATE_HZ + part.samples) > heard.samples + tolerance:
             yield (
                 f"ends after {heard.samples / SAMPLE_RATE_HZ:.2f} s, and its part "
                 f"'{part.utterance}' at {end / SAMPLE_RATE_HZ:.2f} s"

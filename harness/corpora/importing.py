@@ -98,12 +98,9 @@ def _fill(folder: Path, corpus: Corpus, link: bool, tell: Callable[[int, int], N
 
 
 def _read_back(folder: Path, corpus: Corpus) -> None:
-    try:
-        audiofolder.load(str(folder))
-    except CorpusError as error:
-        raise CorpusError(
-            f"{corpus.name} cannot be had in the AudioFolder format", error.findings
-        ) from error
+    findings = audiofolder.check(str(folder)).findings
+    if findings:
+        raise CorpusError(f"{corpus.name} cannot be had in the AudioFolder format", findings)
 
 
 @dataclass(frozen=True)

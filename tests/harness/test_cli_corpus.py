@@ -131,6 +131,16 @@ def test_wrong_tables_are_told_and_are_exit_2(call: Call, mine: Path) -> None:
     assert sum("there is no split 'tset'" in finding for finding in told["findings"]) == 2
 
 
+def test_lengths_that_a_folder_states_are_held_against_its_files(call: Call, mine: Path) -> None:
+    first, *lines = (mine / "metadata.csv").read_text("utf-8").splitlines()
+    stated = [f"{first},duration", *(f"{line},1.0" for line in lines)]
+    stated[3] = stated[3].replace(",1.0", ",1.5")
+    (mine / "metadata.csv").write_text("\n".join(stated), "utf-8")
+    code, out, _ = call("corpus", "check", "mine")
+    assert code == 2
+    assert "metadata.csv, line 4, duration: 'b1.flac' is 1.000 s long, not 1.5 s" in out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -205,7 +215,9 @@ def test_a_file_that_breaks_between_runs_fails_those_that_read_it(
 ) -> None:
     (tmp_path / "careless.py").write_text(PLUGIN, "utf-8")
     small = "--epochs 1 --batch-size 2 --device cpu --plugin careless.py --set max_seconds=0.9"
-    words = ("run", "frozen", "careless", "full", "--corpus", "mine", *small.split(" "))
+    other = "generated=speakers=3,utterances=2,seconds=1"
+    corpora = ("--corpus", "mine", "--test-corpus", other)
+    words = ("run", "frozen", "careless", "full", *corpora, *small.split(" "))
     out, error = serbench(*words, cwd=tmp_path).communicate(timeout=120)
     assert "Traceback" not in error
     found = rows(tmp_path / "runs.db", "SELECT label, status, message FROM runs ORDER BY id")
@@ -217,5 +229,7 @@ def test_a_file_that_breaks_between_runs_fails_those_that_read_it(
     for _, _, message in found[1:]:
         assert message.startswith(f"{mine / 'a1.flac'} cannot be read: ")
     assert f"failed      careless  seed 0  {mine / 'a1.flac'} cannot be read" in out
-    assert "12 of 12 utterances are longer than 0.9 s and are cut there" in out
+    for count, name in ((12, "mine"), (2, other)):
+        told = f"{count} of {count} utterances of {name} are longer than 0.9 s and are cut there"
+        assert told in out
     assert rows(tmp_path / "runs.db", "SELECT count(*) FROM scores WHERE run_id = 1")[0][0] > 0

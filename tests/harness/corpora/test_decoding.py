@@ -97,9 +97,10 @@ def test_a_header_that_could_not_know_the_length_is_no_damage(unknown: int, tmp_
     assert decode(corpus([path])).findings == ()
 
 
-def test_tags_behind_the_sound_are_no_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("behind", [b"TAG" + bytes(125), bytes(64), b"\xfe\x01\x02\x03" * 9])
+def test_tags_and_padding_behind_the_sound_are_no_damage(behind: bytes, tmp_path: Path) -> None:
     path = noise(tmp_path / "tagged.wav")
-    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    path.write_bytes(path.read_bytes() + behind)
     assert decode(corpus([path])).findings == ()
 
 
