@@ -442,8 +442,10 @@ def corpus_check(
         report = checking.check(ref, tell=tell, plots=plots)
     if as_json:
         console.print_json(dataclasses.asdict(report))
-    elif report.message is not None:
-        console.say(report.message)
+    elif report.findings:
+        lines = (*report.findings, f"{len(report.findings):,} findings in {corpus}")
+        # Of a large corpus there may be a million.
+        sys.stdout.write("\n".join(lines) + "\n")
     else:
         console.corpus_page(report)
     if report.findings:

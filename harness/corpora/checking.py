@@ -21,10 +21,8 @@ __all__ = ["Report", "check"]
 class Report:
     """What was found; nothing is wrong if there are no findings."""
 
-    message: str | None
-    """What is wrong, with the findings as the corpus tells them."""
     findings: tuple[str, ...]
-    """All of them, one line each."""
+    """All that is wrong, one line each."""
     summary: Summary | None
     """None if the corpus does not load."""
     decoded: Decoded | None
@@ -54,20 +52,12 @@ def check(
     try:
         corpus, summary = _loaded(ref)
     except CorpusError as error:
-        return Report(
-            message=str(error),
-            findings=error.findings or (str(error),),
-            summary=None,
-            decoded=None,
-            pictures=(),
-        )
+        findings = error.findings or (str(error),)
+        return Report(findings=findings, summary=None, decoded=None, pictures=())
     pictures = draw(corpus, summary, Path(plots)) if plots is not None else ()
     decoded = None if tell is None else decode(corpus, tell)
-    findings = () if decoded is None else decoded.findings
-    damage = CorpusError(f"{corpus.name} has damaged audio", findings)
     return Report(
-        message=str(damage) if findings else None,
-        findings=findings,
+        findings=() if decoded is None else decoded.findings,
         summary=summary,
         decoded=decoded,
         pictures=tuple(map(str, pictures)),

@@ -6,6 +6,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import islice
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,7 +40,7 @@ POINTER = b"version https://git-lfs"
 """How a file begins that Git checks out where Git LFS is not installed."""
 TOLERANCE_S = 0.01
 """How far a file may be from the length that it should have, which may be rounded to 10 ms."""
-PROBED = 4096
+HANDED_OVER = 4096
 """Files handed to the threads at a time: handing over a million takes over a gigabyte."""
 MARGIN_S = 0.1
 """Read beyond the end of a part, so that the resampler's filter has what follows it."""
@@ -130,8 +131,10 @@ def at_once(call: Callable[[A], B], each: Iterable[A]) -> Generator[B, None, Non
     # An executor starts its threads when there is work already, and one whose start is interrupted
     # would work on unnoticed.
     pool = ThreadPool(THREADS)
+    waiting = iter(each)
     try:
-        yield from pool.imap(call, each)
+        while portion := list(islice(waiting, HANDED_OVER)):
+            yield from pool.imap(call, portion)
     finally:
         pool.terminate()
         pool.join()
@@ -149,10 +152,7 @@ def _absence(path: str | Path) -> str | None:
 
 def probe(paths: Sequence[str | Path]) -> list[int | str]:
     """For each file its length in samples at 16 kHz, from the header, or what is wrong with it."""
-    found: list[int | str] = []
-    for start in range(0, len(paths), PROBED):
-        found += at_once(_probe, paths[start : start + PROBED])
-    return found
+    return list(at_once(_probe, paths))
 
 
 def _probe(path: str | Path) -> int | str:

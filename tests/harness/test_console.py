@@ -198,7 +198,7 @@ def test_bars_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checked(summary: Summary, **changes: Any) -> Report:
-    nothing = {"message": None, "findings": (), "decoded": None, "pictures": ()}
+    nothing = {"findings": (), "decoded": None, "pictures": ()}
     return Report(**{**nothing, "summary": summary, **changes})
 
 

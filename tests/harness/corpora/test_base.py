@@ -456,6 +456,6 @@ def test_files_are_looked_for_without_being_opened(tmp_path: Path, write_wav: Wr
 def test_many_files_are_probed_in_turn(
     tmp_path: Path, write_wav: WriteWav, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recordings, "PROBED", 2)
+    monkeypatch.setattr(recordings, "HANDED_OVER", 2)
     paths = [write_wav(tmp_path / f"{i}.wav", seconds=i / 10) for i in range(1, 6)]
     assert probe(paths) == [1600, 3200, 4800, 6400, 8000]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +90,9 @@ def test_what_has_not_begun_is_not_begun_once_nobody_listens() -> None:
         time.sleep(0.01)
         return number
 
-    results: Iterator[int] = at_once(slow, range(1000))
+    results = at_once(slow, range(1000))
     assert next(results) == 0
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     count = len(begun)
     assert count < 500
     time.sleep(0.05)
