@@ -47,7 +47,10 @@ def made_up(seeds: int) -> tuple[list[dict[str, Any]], pd.DataFrame]:
         for dimension in sorted(DIMENSIONS)
     ]
     scores = {f"ccc_{dimension}": 0.9 for dimension in DIMENSIONS}
-    runs = [{**FACTS, **scores, "id": seed, "seed": seed} for seed in range(seeds)]
+    runs = [
+        {**FACTS, **scores, "id": seed, "ids": (seed,), "seed": seed, "fold": None}
+        for seed in range(seeds)
+    ]
     return runs, pd.concat(parts, ignore_index=True)
 
 
