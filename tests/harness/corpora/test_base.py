@@ -12,12 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from serbench.harness.corpora import base, folds, recordings
 from serbench.harness.corpora.base import SPLITS, UNKNOWN, Corpus, Split
-from serbench.harness.corpora.folds import speaker_splits
 from serbench.harness.corpora.recordings import absent, probe
 from serbench.harness.corpora.summary import summarise
 from serbench.harness.errors import CorpusError
@@ -316,55 +313,6 @@ def test_agreement_is_the_mean_ccc_of_pairs_who_share_three(tmp_path: Path) -> N
     summary = summarise(corpus(tmp_path, pd.DataFrame(rows)))
     assert summary.annotators == 4
     assert summary.labels["valence"].agreement == pytest.approx((1 - 1 - 1) / 3)
-
-
-def test_splits_by_speaker_are_about_60_20_20() -> None:
-    speakers = [f"s{i % 20}" for i in range(1000)]
-    shares = pd.Series(speaker_splits(speakers)).value_counts(normalize=True)
-    assert shares["train"] == pytest.approx(0.6, abs=0.05)
-    assert shares["validation"] == pytest.approx(0.2, abs=0.05)
-
-
-def test_splits_by_speaker_stay_as_they_were() -> None:
-    assert speaker_splits(list("abcde")) == ["train", "train", "test", "train", "validation"]
-
-
-def test_splits_by_speaker_keep_the_labels_alike() -> None:
-    speakers = [f"s{i:02d}" for i in range(30) for _ in range(10)]
-    labels = pd.DataFrame({"valence": [float(i < 15) for i in range(30) for _ in range(10)]})
-    splits = pd.Series(speaker_splits(speakers, labels))
-    means = labels["valence"].groupby(splits).mean()
-    assert means.sub(0.5).abs().max() < 0.2
-
-
-def test_a_split_without_labels_is_avoided() -> None:
-    speakers = [f"s{i}" for i in range(9) for _ in range(4)]
-    labels = pd.DataFrame({"valence": [1.0 if i < 3 else math.nan for i in range(36)]})
-    labels.loc[12, "valence"] = labels.loc[24, "valence"] = 2.0
-    splits = pd.Series(speaker_splits(speakers, labels))
-    assert set(splits[labels["valence"].notna()]) == set(SPLITS)
-
-
-def test_two_speakers_are_too_few() -> None:
-    with pytest.raises(CorpusError, match="2 speakers cannot be parted"):
-        speaker_splits(["a", "b", "a"])
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=3, max_size=12), st.randoms(use_true_random=False))
-def test_splits_by_speaker_are_disjoint_whole_and_free_of_the_order(
-    sizes: list[int], random: Any
-) -> None:
-    speakers = [f"s{i}" for i, size in enumerate(sizes) for _ in range(size)]
-    labels = [float(i % 7) for i in range(len(speakers))]
-    order = random.sample(range(len(speakers)), len(speakers))
-    splits = speaker_splits(speakers, pd.DataFrame({"valence": labels}))
-    shuffled = speaker_splits(
-        [speakers[i] for i in order], pd.DataFrame({"valence": [labels[i] for i in order]})
-    )
-    assert shuffled == [splits[i] for i in order]
-    assert set(splits) == set(SPLITS)
-    assert len(set(zip(speakers, splits, strict=True))) == len(sizes)
 
 
 BACKWARDS = pd.CategoricalDtype(
