@@ -216,21 +216,23 @@ def rank(
 ) -> None:
     """Rank what the database holds; only rows that compare share a table."""
     strategy.discover(tuple(plugin or ()))
-    rows = _ranked(
-        db,
-        machine=machine,
-        corpus=corpus,
-        backbone=backbone,
-        head=head,
-        suite=suite,
-        test_corpus=test_corpus,
-    )
+    filters = {
+        "machine": machine,
+        "corpus": corpus,
+        "backbone": backbone,
+        "head": head,
+        "suite": suite,
+        "test_corpus": test_corpus,
+    }
+    rows = _ranked(db, **filters)
     if as_json:
         console.print_json(rows)
     elif rows:
         console.ranking_table(rows)
+    elif any(filters.values()):
+        console.say(f"{db} holds no runs like that; serbench rank alone tells of all it holds")
     else:
-        console.say(f"{db} holds no runs like that; serbench run --all makes some")
+        console.say(f"{db} holds no runs; serbench run --all makes some")
 
 
 @app.command()
@@ -443,7 +445,9 @@ def corpus_check(
     if as_json:
         console.print_json(dataclasses.asdict(report))
     elif report.findings:
-        lines = (*report.findings, f"{len(report.findings):,} findings in {corpus}")
+        lines = [*report.findings, f"{len(report.findings):,} findings in {corpus}"]
+        if report.summary is None and (decode or plots):
+            lines.append("no audio was decoded and nothing drawn: these come first")
         # Of a large corpus there may be a million.
         sys.stdout.write("\n".join(lines) + "\n")
     else:
@@ -471,13 +475,17 @@ def corpus_import(
         raise RequestError("corpus import takes NAME, ROOT if the corpus has one, and OUT")
     *named, out = words
     corpus = corpora.load(read_corpus("=".join(named)))
-    with console.counted("importing") as tell:
-        importing.write(corpus, Path(out), link=link, tell=tell)
+    try:
+        with console.counted("importing") as tell:
+            importing.write(corpus, Path(out), link=link, tell=tell)
+    except KeyboardInterrupt:
+        sys.stderr.write("serbench: interrupted; nothing was written\n")
+        sys.exit(INTERRUPTED)
     console.say(f"Wrote {len(corpus.utterances):,} utterances of {corpus.name} to {out}")
     if corpus.folds:
         console.say(
-            f"The format has no folds: of its {len(corpus.folds)} own ones none is kept, but the "
-            "splits are"
+            f"Its splits are kept; its own {len(corpus.folds)} folds are not, since the format has "
+            "no place for them"
         )
 
 
