@@ -47,6 +47,7 @@ def scaled_title(key: str) -> str:
 def marks(row: Row) -> str:
     """What a reader must know before believing a row; empty for most."""
     said = [
+        (folds_told(vars(row)), row.folds is not None),
         ("synthetic data", row.synthetic),
         ("derived labels", row.derived),
         ("cost only", row.cost_only),

@@ -11,7 +11,7 @@ import pytest
 from serbench.harness.errors import RequestError
 from serbench.harness.metrics import Sums, ccc
 from serbench.harness.plan import CorpusRef, Elsewhere
-from serbench.leaderboard import comparison, queries, ranking
+from serbench.leaderboard import comparison, queries, ranking, tables
 from serbench.leaderboard.ranking import Row
 
 OTHER = Elsewhere(ref=CorpusRef("o"), name="other", hash="h1", synthetic=False, derived=True)
@@ -47,6 +47,7 @@ def test_folds_are_one_row_with_the_ccc_over_all_their_utterances(recorder: Any)
     (row,) = ranked(recorder)
     assert (row.folds, row.fold_numbers, row.runs) == (4, (1, 2, 3, 4), 2)
     assert row.epoch_s == 12.0
+    assert tables.marks(row).startswith("4 folds")
     engine = queries.open_for_reading(str(recorder.path))
     frame = queries.predictions(engine, range(1, 9))
     frame = frame[frame["dimension"] == "valence"]
