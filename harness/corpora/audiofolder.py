@@ -18,7 +18,6 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -34,7 +33,6 @@ from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora.base import RATINGS, SPLITS, UNKNOWN, Corpus, Split
 from serbench.harness.corpora.folds import speaker_splits
 from serbench.harness.corpora.recordings import SHORTEST, TOLERANCE_S, absent, probe
-from serbench.harness.corpora.summary import Summary, summarise
 from serbench.harness.corpora.tables import (
     FORMATS,
     Kind,
@@ -54,7 +52,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["SPLIT_WORDS", "Report", "check", "load"]
+__all__ = ["SPLIT_WORDS", "load", "verified"]
 
 ALIASES = {"arousal": "activation"}
 SPLIT_WORDS: dict[str, Split] = {
@@ -73,29 +71,6 @@ CHUNK = 65_536
 Ints = NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What `check` found: everything that is wrong, or else what the corpus holds."""
-
-    folder: str
-    findings: tuple[str, ...]
-    """One line each: file, line (or row of a Parquet table, from 1) and column, and what it is."""
-    summary: Summary | None
-    """None if there are findings."""
-
-
-def check(folder: str) -> Report:
-    """Read all but the audio itself, of which the headers only; wrong data does not raise.
-
-    The column `duration` is held against the headers.
-    """
-    try:
-        corpus = _load(folder, verify=True)
-        return Report(folder=folder, findings=(), summary=summarise(corpus))
-    except CorpusError as error:
-        return Report(folder=folder, findings=error.findings or (str(error),), summary=None)
-
-
 def load(root: str | None) -> Corpus:
     """Read an AudioFolder; the ids are the file names as written in the metadata.
 
@@ -109,6 +84,15 @@ def load(root: str | None) -> Corpus:
     if root is None:
         raise RequestError("audiofolder needs its folder: audiofolder=FOLDER")
     return _load(root, verify=False)
+
+
+def verified(root: str) -> Corpus:
+    """Read an AudioFolder and the headers of all its audio, against which durations are held.
+
+    Raises:
+        CorpusError: something in it is wrong; `findings` has all of it.
+    """
+    return _load(root, verify=True)
 
 
 def _load(root: str, *, verify: bool) -> Corpus:

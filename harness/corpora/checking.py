@@ -50,10 +50,11 @@ def check(
 
         require()
     try:
-        corpus, summary = _loaded(ref)
+        corpus = _loaded(ref)
     except CorpusError as error:
         findings = error.findings or (str(error),)
         return Report(findings=findings, summary=None, decoded=None, pictures=())
+    summary = summarise(corpus)
     pictures = draw(corpus, summary, Path(plots)) if plots is not None else ()
     decoded = None if tell is None else decode(corpus, tell)
     return Report(
@@ -64,13 +65,9 @@ def check(
     )
 
 
-def _loaded(ref: CorpusRef) -> tuple[Corpus, Summary]:
+def _loaded(ref: CorpusRef) -> Corpus:
     load, root = corpora.loader(ref)
-    if load is not audiofolder.load or root is None:
-        corpus = load(root)
-        return corpus, summarise(corpus)
     # The lengths that a folder states are trusted by its loader, but not here.
-    found = audiofolder.check(root)
-    if found.summary is None:
-        raise CorpusError(f"{root} is not a sound corpus", found.findings)
-    return load(root), found.summary
+    return (
+        load(root) if load is not audiofolder.load or root is None else audiofolder.verified(root)
+    )

@@ -98,9 +98,11 @@ def _fill(folder: Path, corpus: Corpus, link: bool, tell: Callable[[int, int], N
 
 
 def _read_back(folder: Path, corpus: Corpus) -> None:
-    findings = audiofolder.check(str(folder)).findings
-    if findings:
-        raise CorpusError(f"{corpus.name} cannot be had in the AudioFolder format", findings)
+    try:
+        audiofolder.verified(str(folder))
+    except CorpusError as error:
+        message = f"{corpus.name} cannot be had in the AudioFolder format"
+        raise CorpusError(message, error.findings) from error
 
 
 @dataclass(frozen=True)

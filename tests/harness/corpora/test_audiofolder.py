@@ -13,8 +13,9 @@ import soundfile
 
 from serbench.harness import worker
 from serbench.harness.corpora import audiofolder
-from serbench.harness.corpora.audiofolder import SPLIT_WORDS, check, load
+from serbench.harness.corpora.audiofolder import SPLIT_WORDS, load, verified
 from serbench.harness.corpora.base import SPLITS, UNKNOWN
+from serbench.harness.corpora.summary import summarise
 from serbench.harness.corpora.tables import Table
 from serbench.harness.errors import CorpusError, RequestError
 from serbench.harness.plan import Training
@@ -23,12 +24,21 @@ Folder = Callable[..., Path]
 
 
 def findings(folder: Path) -> tuple[str, ...]:
-    """What `check` and `load` find; that both find the same is asserted here."""
-    found = check(str(folder)).findings
+    """What `verified` and `load` find; that both find the same is asserted here."""
+    found = verification(folder)
     with pytest.raises(CorpusError) as caught:
         load(str(folder))
     assert caught.value.findings == found
     return found
+
+
+def verification(folder: Path) -> tuple[str, ...]:
+    """What `verified` finds, which may be nothing."""
+    try:
+        verified(str(folder))
+    except CorpusError as error:
+        return error.findings or (str(error),)
+    return ()
 
 
 def test_a_good_folder_is_read(folder: Folder) -> None:
@@ -66,16 +76,14 @@ def test_the_folder_names_a_corpus_without_settings(folder: Folder, good: str) -
 
 
 def test_a_summary_says_what_is_there(folder: Folder) -> None:
-    report = check(str(folder()))
-    assert report.findings == ()
-    assert report.summary is not None
-    assert report.summary.utterances == 6
-    assert report.summary.speakers == 3
-    assert report.summary.splits == {"train": 2, "validation": 2, "test": 2}
-    assert report.summary.hours == pytest.approx(6 * 0.1 / 3600)
-    assert report.summary.labels["dominance"].labelled == 5
-    assert report.summary.labels["activation"].histogram == (1, 1, 1, 0, 0, 0, 0, 1, 0, 2)
-    assert report.summary.ratings_per_utterance is None
+    summary = summarise(verified(str(folder())))
+    assert summary.utterances == 6
+    assert summary.speakers == 3
+    assert summary.splits == {"train": 2, "validation": 2, "test": 2}
+    assert summary.hours == pytest.approx(6 * 0.1 / 3600)
+    assert summary.labels["dominance"].labelled == 5
+    assert summary.labels["activation"].histogram == (1, 1, 1, 0, 0, 0, 0, 1, 0, 2)
+    assert summary.ratings_per_utterance is None
 
 
 def test_arousal_is_activation(folder: Folder, good: str) -> None:
@@ -343,8 +351,7 @@ def test_a_row_that_cannot_be_read_makes_no_rating_strange(folder: Folder, good:
 
 
 def test_the_summary_tells_of_ratings(folder: Folder) -> None:
-    summary = check(str(folder(ratings=RATINGS))).summary
-    assert summary is not None
+    summary = summarise(verified(str(folder(ratings=RATINGS))))
     assert summary.annotators == 2
     assert summary.ratings_per_utterance == pytest.approx(7 / 4)
     # Both rated a1, a2 and b1: (1, 4, 2) against (3, 5, 3).
@@ -376,7 +383,7 @@ def test_durations_are_trusted_and_no_audio_is_opened(
     corpus = load(str(root))
     assert not probed
     assert corpus.manifest_hash == plain.manifest_hash
-    assert check(str(root)).findings == ()
+    assert verification(root) == ()
     assert len(probed) == 6
     probed.clear()
     load(str(folder(with_durations(good, "", "0.1", " "))))
@@ -391,7 +398,7 @@ def test_a_wrong_duration_is_found_by_check_or_when_it_is_read(folder: Folder, g
     for index in (1, 2):
         with pytest.raises(CorpusError, match=r"wav gives 1600 samples at 16 kHz, not the"):
             corpus.waveform(index)
-    assert check(str(root)).findings == (
+    assert verification(root) == (
         "metadata.csv, line 3, duration: 'wav/a2.wav' is 0.100 s long, not 0.2 s",
         "metadata.csv, line 4, duration: 'wav/b1.wav' is 0.100 s long, not 0.089 s",
     )
@@ -570,7 +577,7 @@ def test_one_table_of_metadata_is_needed(folder: Folder) -> None:
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no folder"):
         load(str(tmp_path / "none"))
-    assert "no folder" in check(str(tmp_path / "none")).findings[0]
+    assert "no folder" in verification(tmp_path / "none")[0]
     with pytest.raises(RequestError, match="audiofolder=FOLDER"):
         load(None)
 
