@@ -107,7 +107,7 @@ METRICS: dict[str, Metric] = {
             "run_s",
             "Whole run",
             "Wall-clock time of the run's phases: setup, cache filling, training, validation and "
-            "test; saving the model is left out.",
+            "test; saving the model and testing it on further corpora are left out.",
         ),
         Metric(
             key="speedup_vs_full",
