@@ -9,6 +9,7 @@ __all__ = [
     "DRAWS",
     "FEWEST_SPEAKERS",
     "bootstrap_ccc",
+    "bootstrap_mean",
     "interval",
     "seed_draws",
     "speaker_draws",
@@ -82,6 +83,24 @@ def bootstrap_ccc(predicted: Floats, labels: Floats, speaker: Ints, counts: Floa
         distance = sx / n + shift_x - sy / n - shift_y
         spread = (sxx - sx**2 / n) + (syy - sy**2 / n) + n * distance**2
         return np.asarray(2 * (sxy - sx * sy / n) / spread, dtype=np.float64)
+
+
+def bootstrap_mean(values: Floats, speaker: Ints, counts: Floats) -> Floats:
+    """Mean of each draw of speakers, all their utterances with them.
+
+    Args:
+        values: array with shape (N,)
+        speaker: array with shape (N,), each utterance's column of `counts`
+        counts: array with shape (D, S) from `speaker_draws`
+
+    Returns:
+        array with shape (D,)
+    """
+    sums, sizes = (
+        np.bincount(speaker, weights, minlength=counts.shape[1])
+        for weights in (values, np.ones_like(values))
+    )
+    return np.asarray(counts @ sums / (counts @ sizes), dtype=np.float64)
 
 
 def interval(draws: Floats) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from serbench.harness import console, strategy
+from serbench.harness import console, plugins, strategy
 from serbench.harness.errors import RequestError, SerbenchError
 from serbench.harness.metrics import size
 
@@ -86,7 +86,14 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME[=ROOT]", help="Also test on this one; it is not trained on."),
     ] = None,
-    head: Annotated[str | None, typer.Option(help="What is predicted.")] = None,
+    enrol: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Tell by N ratings whom new annotators are like."),
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HEAD", help="What is predicted: name[:field=value,…]; one or more."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs at most.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Utterances a batch.")] = None,
     limit: Annotated[int | None, typer.Option(help="Utterances a split at most.")] = None,
@@ -130,10 +137,11 @@ def run(
             backbone=backbone,
             init=init,
             corpus=corpus,
-            head=head,
+            heads=tuple(head or ()),
             seeds=seeds,
             folds=folds,
             test_corpora=tuple(test_corpus or ()),
+            enrol=enrol,
             repeats=repeats,
             device=device,
             plugins=tuple(plugin or ()),
@@ -166,7 +174,6 @@ def _print_ranking(session: Session, as_json: bool) -> None:
         machine=str(session.machine["key"]),
         corpus=first.corpus_name,
         backbone=first.backbone,
-        head=first.head,
     )
     rows = [row for row in rows if session.asked_for(row)]
     if as_json:
@@ -186,7 +193,7 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
 
 
 def _warn_of_problems() -> None:
-    for origin, problem in strategy.problems().items():
+    for origin, problem in plugins.problems().items():
         sys.stderr.write(f"serbench: left out {origin}: {problem}\n")
 
 
@@ -237,7 +244,7 @@ def rank(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A SPEC, or the number of a run.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="SPEC, SPEC@HEAD, or the number of a run.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     db: Database = "runs.db",
     machine: Machine = None,
@@ -259,7 +266,6 @@ def compare(
         machine=machine,
         corpus=corpus,
         backbone=backbone,
-        head=head,
         suite=suite,
         test_corpus=test_corpus,
     )
@@ -269,7 +275,7 @@ def compare(
         predictions = queries.predictions(engine, ids, test_corpus=test_corpus)
         return comparison.compare(runs, predictions, first, second)
 
-    found = [compared(*pair) for pair in comparison.chosen(runs, a, b)]
+    found = [compared(*pair) for pair in comparison.chosen(runs, a, b, head=head)]
     if as_json:
         console.print_json([dataclasses.asdict(each) for each in found])
         return
@@ -410,7 +416,7 @@ def _summaries(kind: Kind) -> dict[str, str]:
     from serbench.harness.plan import Suite, suite_names
 
     if kind is Kind.heads:
-        return heads.HEADS
+        return heads.summaries()
     if kind is Kind.corpora:
         return corpora.names()
     if kind is Kind.backbones:
@@ -420,7 +426,7 @@ def _summaries(kind: Kind) -> dict[str, str]:
 
 def _in_a_cell(value: Any) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key}={strategy.written(each)}" for key, each in value.items())
+        return " ".join(f"{key}={plugins.written(each)}" for key, each in value.items())
     return str(value)
 
 

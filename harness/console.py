@@ -95,7 +95,7 @@ class RunReport:
         self._progress.reset(
             self._one,
             total=spec.training.epochs,
-            description=f"{spec.label} {_seed(spec)}",
+            description=f"{spec.name} {_seed(spec)}",
         )
         if self._json:
             print_json({"event": "started", **_named(spec)}, compact=True)
@@ -130,7 +130,7 @@ class RunReport:
             return
         ccc = _final(result, spec.corpus_name)
         outcome = f"{wall_s:.1f} s{'  ' + ccc if ccc else ''}"
-        line = f"{result.status:<11} {spec.label}  {_seed(spec)}  "
+        line = f"{result.status:<11} {spec.name}  {_seed(spec)}  "
         line += outcome if result.status == "ok" else (result.message or "")
         self._progress.console.print(Text(line), soft_wrap=not self._console.is_terminal)
         tested = [f"{_final(result, each.name)} on {each.name}" for each in spec.elsewhere]
@@ -149,7 +149,13 @@ def _final(result: Result, corpus: str) -> str:
 
 
 def _named(spec: Spec) -> dict[str, Any]:
-    return {"label": spec.label, "seed": spec.seed, "fold": spec.fold, "repeat": spec.repeat}
+    return {
+        "label": spec.label,
+        "head": spec.head.label,
+        "seed": spec.seed,
+        "fold": spec.fold,
+        "repeat": spec.repeat,
+    }
 
 
 def _seed(spec: Spec) -> str:
@@ -183,7 +189,6 @@ def _heading(row: Mapping[str, Any]) -> str:
         f"{row['backbone']} ({row['init']} weights)",
         " in ".join(part for part in (row["corpus"], folds_told(row)) if part),
         *([f"tested on {row['tested_on']}"] if row["tested_on"] != row["corpus"] else []),
-        f"{row['head']} head",
         f"{training['epochs']} epochs of batches of {training['batch_size']}",
         *(f"{key}={training[key]}" for key in ("limit",) if training[key] is not None),
         f"{row['device']} of machine {row['machine']}",

@@ -1,8 +1,8 @@
-"""What every strategy must keep to, as tests that a plugin's author can run.
+"""What every strategy and every head must keep to, as tests that a plugin's author can run.
 
     pytest --pyargs serbench.harness.contract
 
-takes in every registered strategy: the built-in ones, installed plugins, and the files that the
+takes in every one that is registered: the built-in ones, installed plugins, and the files that the
 environment variable SERBENCH_PLUGINS names (several are parted as in PATH).
 """
 
@@ -24,15 +24,22 @@ from serbench.harness import heads, strategy
 from serbench.harness.audio import Audio
 from serbench.harness.backbone import Backbone, from_config
 from serbench.harness.cache import StateCache
+from serbench.harness.distributions import CELLS
 from serbench.harness.guard import Guard
+from serbench.harness.heads import Chosen, Known
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Training
 from serbench.harness.prefix import STATE_DTYPES
 from serbench.harness.results import Phase
 from serbench.harness.strategy import Entry, Precision, Variant
-from serbench.harness.trainer import Data, Trainer
+from serbench.harness.targets import Ratings
+from serbench.harness.trainer import Data, Evaluation, Trainer
 
 __all__ = [
+    "test_a_head_answers_for_every_utterance",
+    "test_a_head_goes_with_every_strategy",
+    "test_a_head_is_declared_so_that_it_can_be_named",
+    "test_a_head_learns_the_same_from_the_cache",
     "test_gives_the_same_for_the_same_seed",
     "test_is_declared_so_that_it_can_be_named",
     "test_learns_the_same_from_the_cache",
@@ -55,6 +62,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "hubert": {},
     "wavlm": {},
 }
+KNOWN = Known(hidden_size=48, dimensions=("activation", "valence"), annotators=4)
+"""What a head of these encoders is built from."""
 EPOCHS = 2
 UTTERANCES = 10
 
@@ -79,10 +88,30 @@ def sounds() -> Data:
         for count, row in zip(samples, level, strict=True)
     ]
     split = np.arange(UTTERANCES)
+    ratings = opinions(level)
     return Data(
         Audio(lambda indices: [waves[i] for i in indices], samples.astype(np.int64)),
         level,
         {"train": split[:6], "validation": split[6:8], "test": split[8:]},
+        ratings,
+        ratings.distributions(split),
+    )
+
+
+def opinions(level: np.ndarray[Any, np.dtype[np.float32]]) -> Ratings:
+    """Three ratings an utterance by four annotators, each with a bias of their own."""
+    rows = np.arange(3 * len(level))
+    who = (rows + rows // 3) % KNOWN.annotators
+    values = level[rows // 3] + np.linspace(-0.3, 0.3, KNOWN.annotators)[who, None]
+    names = tuple(f"annotator {i}" for i in range(KNOWN.annotators))
+    return Ratings(
+        starts=3 * np.arange(len(level) + 1),
+        annotator=who,
+        person=who,
+        values=values.clip(-1, 1).astype(np.float32),
+        annotators=names,
+        people=names,
+        plane=(0, 1),
     )
 
 
@@ -91,8 +120,13 @@ class Learnt:
     """What a short training gave: each epoch's loss, and the predictions (M, D) for the test."""
 
     losses: list[float]
-    predicted: np.ndarray[Any, np.dtype[np.float32]]
+    tested: Evaluation
     trainer: Trainer
+
+    @property
+    def predicted(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """(M, D) labels."""
+        return self.tested.predicted
 
 
 def learn(
@@ -100,6 +134,7 @@ def learn(
     family: str,
     folder: Path,
     *,
+    head: Chosen | str = "consensus",
     batch_size: int = 3,
     cache_dtype: str | None = None,
     on_phase: Callable[[Phase], None] = lambda _: None,
@@ -113,7 +148,7 @@ def learn(
 
     torch.manual_seed(7)
     variant.strategy.adapt(backbone)
-    head = heads.build("consensus", SMALL["hidden_size"], 2)  # type: ignore[arg-type]
+    network = heads.build(head, KNOWN)
     guard = Guard(backbone, variant.label, variant.strategy.head_only)
     dtype = cache_dtype or str(STATE_DTYPES[variant.precision]).removeprefix("torch.")
 
@@ -123,7 +158,7 @@ def learn(
 
     trainer = Trainer(
         backbone,
-        head,
+        network,
         data,
         variant=variant,
         training=Training(epochs=EPOCHS, batch_size=batch_size),
@@ -135,10 +170,10 @@ def learn(
     )
     trainer.fit(lambda epoch, evaluation: None)
     guard.check(trainer.learned())
-    predicted = trainer.test().predicted
+    tested = trainer.test()
     trainer.close()
     losses = [p.loss for p in phases if p.phase == "train" and p.loss is not None]
-    return Learnt(losses, predicted, trainer)
+    return Learnt(losses, tested, trainer)
 
 
 def trainer_frames(backbone: Backbone, data: Data) -> list[int]:
@@ -149,12 +184,22 @@ def trainer_frames(backbone: Backbone, data: Data) -> list[int]:
     return frames
 
 
-def _entries() -> Iterator[Entry]:
+def _discover() -> None:
     named = os.environ.get("SERBENCH_PLUGINS", "")
     strategy.discover(tuple(path for path in named.split(os.pathsep) if path))
+
+
+def _entries() -> Iterator[Entry]:
+    _discover()
     yield from strategy.entries()
 
 
+def _heads() -> Iterator[Chosen]:
+    _discover()
+    yield from (heads.parse(entry.name) for entry in heads.entries())
+
+
+every_head = pytest.mark.parametrize("head", list(_heads()), ids=lambda head: f"head-{head.name}")
 every_strategy = pytest.mark.parametrize("entry", list(_entries()), ids=lambda entry: entry.name)
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -210,3 +255,58 @@ def test_leaves_the_class_it_was_made_from_alone(entry: Entry) -> None:
     entry.cls().adapt(encoder("wav2vec2"))
     after = {n: p.requires_grad for n, p in encoder("wav2vec2").model.named_parameters()}
     assert after == before
+
+
+@every_head
+def test_a_head_is_declared_so_that_it_can_be_named(head: Chosen) -> None:
+    """It has a summary, and its spec string reads back as itself."""
+    entry = heads.REGISTRY.find(head.name)
+    assert entry.summary, "the class needs a docstring: its first line is shown in lists"
+    assert heads.parse(head.label) == head
+    assert set(head.config) == set(entry.fields())
+
+
+@every_head
+@every_strategy
+def test_a_head_goes_with_every_strategy(entry: Entry, head: Chosen, tmp_path: Path) -> None:
+    """The losses are numbers, with dropout, adapters and whatever else the strategy does."""
+    learnt = learn(Variant(entry.name, entry.cls()), "wav2vec2", tmp_path, head=head)
+    assert len(learnt.losses) == EPOCHS
+    assert all(math.isfinite(loss) for loss in learnt.losses)
+    assert head.objective.turns == len(learnt.trainer.head.turns)
+
+
+@every_head
+def test_a_head_answers_for_every_utterance(head: Chosen, tmp_path: Path) -> None:
+    """Labels in what it predicts, masses that add up to 1, a rating for each that was given."""
+    first = next(_entries())
+    learnt = learn(Variant(first.name, first.cls()), "wav2vec2", tmp_path, head=head)
+    (answer,) = learnt.tested.answers
+    count = len(learnt.tested.indices)
+    predicts = torch.tensor(learnt.trainer.head.predicts or (True,) * len(KNOWN.dimensions))
+    assert answer.labels.shape == (count, len(KNOWN.dimensions))
+    assert (answer.labels.isfinite() == predicts).all()
+    for masses in (answer.distributions, answer.told_distributions):
+        if masses is not None:
+            assert masses.shape == (count, CELLS, CELLS)
+            assert (masses >= 0).all()
+            torch.testing.assert_close(masses.sum((1, 2)), torch.ones(count))
+    if answer.told_ratings is not None:
+        assert answer.told_ratings.shape == (3 * count, len(KNOWN.dimensions))
+        assert answer.told_ratings.isfinite().all()
+
+
+@every_head
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_head_learns_the_same_from_the_cache(
+    head: Chosen, precision: Precision, tmp_path: Path
+) -> None:
+    """A cached run has the live run's losses, whatever stands on the encoder."""
+    frozen = next(entry for entry in _entries() if entry.cls.head_only)
+    live = learn(Variant(frozen.name, frozen.cls(), precision), "wav2vec2", tmp_path, head=head)
+    cached = Variant(frozen.name, frozen.cls(), precision, cached=True)
+    for _ in ("filling", "full"):
+        again = learn(cached, "wav2vec2", tmp_path, head=head)
+        assert again.losses[0] == live.losses[0]
+        tolerance = 1e-4 if precision == "fp32" else 2e-2
+        np.testing.assert_allclose(again.losses, live.losses, rtol=tolerance)

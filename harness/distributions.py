@@ -15,7 +15,7 @@ from torch import Tensor
 
 from serbench.harness.diffusion import cosines, diffuse, synthesise
 
-__all__ = ["CELLS", "HARD", "BinMass", "DiffKDE", "Estimator", "estimator"]
+__all__ = ["CELLS", "HARD", "BinMass", "DiffKDE", "Estimator", "estimator", "expectation"]
 
 CELLS = 4
 """Of an axis, as published."""
@@ -249,6 +249,14 @@ def estimator(name: str, **settings: Any) -> Estimator:
     """
     kinds: dict[str, Callable[..., Estimator]] = {"diffkde": DiffKDE, "binmass": BinMass}
     return kinds[name](**settings)
+
+
+def expectation(masses: Tensor) -> Tensor:
+    """Mean activation and valence, (B, 2), of distributions (B, C, C), by the cells' centres."""
+    cells = masses.shape[1]
+    steps = torch.arange(cells, dtype=masses.dtype, device=masses.device)
+    centres = (2 * steps + 1) / cells - 1
+    return torch.stack([masses.sum(dim=2) @ centres, masses.sum(dim=1) @ centres], dim=1)
 
 
 @dataclass(frozen=True, eq=False)

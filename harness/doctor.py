@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.harness import strategy
+from serbench.harness import plugins, strategy
 from serbench.harness.cache import default_folder
 from serbench.harness.environment import environment, machine, resolve_device
 from serbench.harness.strategy import PRECISIONS, Precision
@@ -51,7 +51,7 @@ def _surroundings(cache_dir: str | None) -> Iterator[Finding]:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free / 1e9
     yield Finding("cache folder", free > 1, f"{folder}, {free:.0f} GB free")
-    for origin, problem in strategy.problems().items():
+    for origin, problem in plugins.problems().items():
         yield Finding(f"plugin {origin}", False, problem)
     yield Finding("strategies", True, ", ".join(entry.name for entry in strategy.entries()))
 

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from serbench.harness import strategy
 from serbench.harness.errors import RequestError
+from serbench.harness.heads import Chosen
 from serbench.harness.strategy import Variant
 
 if sys.version_info >= (3, 11):
@@ -22,6 +23,8 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "DEFAULT_HEAD",
+    "LATER",
     "PROTOCOL",
     "CorpusRef",
     "Elsewhere",
@@ -31,11 +34,13 @@ __all__ = [
     "checked",
     "fingerprint",
     "interleaved",
+    "named",
     "suite_names",
 ]
 
 D = TypeVar("D")
 
+DEFAULT_HEAD = "consensus"
 PROTOCOL = 3
 """Version of what a run does and how it is clocked; a new one makes every older row another run."""
 
@@ -62,10 +67,23 @@ class Training:
     """Longer utterances are cut at this length, the same way for everybody."""
     limit: int | None = None
     """At most so many utterances a split, evenly from the corpus's order; all if None."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """`sgd` has a momentum of 0.9, as in Tavernor et al. (2024)."""
+    schedule: Literal["linear", "plateau"] = "linear"
+    """Of the learning rate: up and then down to zero, or a tenth of it whenever the validation CCC
+    has not risen for half the patience."""
+    least_ratings: int = 10
+    """Ratings of a test split from which on an annotator has a CCC of their own."""
 
     def __post_init__(self) -> None:
         # One utterance has no concordance, so a batch of one would teach nothing.
-        for name, least in (("epochs", 1), ("batch_size", 2), ("accumulate", 1), ("patience", 1)):
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 2),
+            ("accumulate", 1),
+            ("patience", 1),
+            ("least_ratings", 2),
+        ):
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be at least {least}, not {getattr(self, name)}")
         for name in ("head_lr", "lr_scale", "clip_norm", "max_seconds"):
@@ -75,6 +93,10 @@ class Training:
             raise RequestError(f"warmup is a share of the steps, from 0 to below 1: {self.warmup}")
         if self.limit is not None and self.limit < 2:
             raise RequestError("limit must leave at least 2 utterances a split")
+
+
+LATER = {name: getattr(Training, name) for name in ("optimizer", "schedule", "least_ratings")}
+"""Settings, with their defaults, that there have not always been."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +133,7 @@ class Spec:
     corpus: CorpusRef
     corpus_name: str
     corpus_hash: str
-    head: str
+    head: Chosen
     training: Training
     seed: int
     device: str
@@ -120,6 +142,8 @@ class Spec:
     repeat: int = 0
     """0, or the number of the repeat by which the noise floor is told; never part of a mean."""
     elsewhere: tuple[Elsewhere, ...] = ()
+    enrol: int | None = None
+    """Ratings by which each annotator of a further corpus is told to be like one of training."""
     backbone_folder: str | None = None
     cost_only: bool = False
     suite: str | None = None
@@ -134,6 +158,16 @@ class Spec:
     def label(self) -> str:
         """The variant's spec string."""
         return self.variant.label
+
+    @property
+    def name(self) -> str:
+        """The label, with the head where it is not the usual one."""
+        return named(self.label, self.head.label)
+
+
+def named(label: str, head: str) -> str:
+    """What a row is called: `LABEL`, or `LABEL@HEAD` for another head than the usual one."""
+    return label if head == DEFAULT_HEAD else f"{label}@{head}"
 
 
 def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> str:
@@ -150,8 +184,8 @@ def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> st
         "source": spec.source_hash,
         "backbone": spec.backbone_hash,
         "corpus": spec.corpus_hash,
-        "head": spec.head,
-        "training": dataclasses.asdict(spec.training),
+        "head": spec.head.name,
+        "training": _settings(spec.training),
         "seed": spec.seed,
         "repeat": spec.repeat,
         "device": spec.device,
@@ -161,9 +195,21 @@ def fingerprint(spec: Spec, machine_key: str, software: Mapping[str, Any]) -> st
         # Only where they are asked for, so that what was finished before there were any still is.
         **({"fold": spec.fold} if spec.fold else {}),
         **({"elsewhere": [other.hash for other in spec.elsewhere]} if spec.elsewhere else {}),
+        **({"enrol": spec.enrol} if spec.enrol else {}),
+        **({"head_config": spec.head.config} if spec.head.config else {}),
+        **({"head_source": spec.head.source_hash} if spec.head.source_hash else {}),
     }
     text = json.dumps(facts, sort_keys=True, default=list)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _settings(training: Training) -> dict[str, Any]:
+    """As long as a later setting is at its default, the runs of before are the same."""
+    return {
+        name: value
+        for name, value in dataclasses.asdict(training).items()
+        if name not in LATER or value != LATER[name]
+    }
 
 
 def interleaved(specs: Iterable[Spec]) -> list[Spec]:
@@ -193,7 +239,8 @@ class Suite:
     backbone: str | None = None
     init: str = "pretrained"
     corpus: str | None = None
-    head: str = "consensus"
+    heads: tuple[str, ...] = (DEFAULT_HEAD,)
+    """Each variant is run with each of them."""
     seeds: tuple[int, ...] = (0,)
     folds: str | None = None
     """As `--folds` takes it; None for the corpus's one split."""

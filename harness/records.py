@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy import ForeignKey, event
@@ -22,11 +22,24 @@ from sqlalchemy.pool import NullPool
 
 from serbench.harness.errors import DatabaseError
 from serbench.harness.plan import PROTOCOL, Spec
-from serbench.harness.results import Footprint, Phase, Predictions, Provenance, Result
+from serbench.harness.results import (
+    Distributions,
+    Footprint,
+    Phase,
+    Predictions,
+    Provenance,
+    Result,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "HEAD",
+    "AnnotatorRow",
     "Base",
+    "DistributionRow",
     "EnvironmentRow",
     "MachineRow",
     "PhaseRow",
@@ -44,12 +57,13 @@ __all__ = [
     "upgrade",
 ]
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every schema revision, oldest first. Here too, so that opening needs no import of alembic."""
 HEAD = REVISIONS[-1]
 BUSY_TIMEOUT_MS = 30_000
 """A writer holds the lock for one run's rows, under a second; 30 s outlasts a queue of writers."""
 
+Masses: TypeAlias = list[list[float]]
 Bytes = sa.BigInteger
 """Counts of bytes and of parameters outgrow the 32 bits of an INTEGER on servers."""
 
@@ -70,6 +84,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: sa.JSON(),
         list[str]: sa.JSON(),
         list[dict[str, Any]]: sa.JSON(none_as_null=True),
+        Masses: sa.JSON(none_as_null=True),
     }
 
 
@@ -131,6 +146,10 @@ class RunRow(Base):
     cache_dtype: Mapped[str | None]
     """What was asked for; NULL without a cache."""
     head: Mapped[str]
+    """Its spec string."""
+    head_config: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    head_source: Mapped[str | None]
+    """Hash of a plugin's file; NULL for a head that is built in."""
     backbone: Mapped[str]
     init: Mapped[str]
     backbone_hash: Mapped[str]
@@ -147,6 +166,8 @@ class RunRow(Base):
     """`NUMBER/COUNT`; NULL for the corpus's one split."""
     elsewhere: Mapped[list[dict[str, Any]] | None]
     """Name, hash, synthetic and derived of each further corpus that was tested on."""
+    enrol: Mapped[int | None]
+    """Ratings by which annotators of further corpora were told to be like known ones."""
     position: Mapped[int | None]
     """Place among the runs of one command, from 0: rows are interleaved."""
     training: Mapped[dict[str, Any]]
@@ -250,6 +271,49 @@ class PredictionRow(Base):
     speaker: Mapped[str]
     predicted: Mapped[float | None]
     label: Mapped[float | None]
+
+
+class DistributionRow(Base):
+    """How an utterance's ratings are spread over activation and valence, and what was predicted.
+
+    Distributions are lists of CELLS rows (activation) of CELLS masses (valence). `told` was
+    predicted knowing who rated; `true` is that of a corpus whose annotators are simulated.
+    """
+
+    __tablename__ = "distributions"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    corpus: Mapped[str] = mapped_column(primary_key=True)
+    split: Mapped[str] = mapped_column(primary_key=True)
+    utterance: Mapped[str] = mapped_column(primary_key=True)
+    raters: Mapped[int]
+    rated: Mapped[Masses]
+    predicted: Mapped[Masses]
+    told: Mapped[Masses | None]
+    true: Mapped[Masses | None]
+    tvd: Mapped[float]
+    jsd: Mapped[float]
+    tvd_told: Mapped[float | None]
+    jsd_told: Mapped[float | None]
+    tvd_true: Mapped[float | None]
+    jsd_true: Mapped[float | None]
+
+
+class AnnotatorRow(Base):
+    """How well an annotator's ratings were predicted: without, and with knowing who gave them."""
+
+    __tablename__ = "annotators"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    corpus: Mapped[str] = mapped_column(primary_key=True)
+    split: Mapped[str] = mapped_column(primary_key=True)
+    dimension: Mapped[str] = mapped_column(primary_key=True)
+    annotator: Mapped[str] = mapped_column(primary_key=True)
+    ratings: Mapped[int]
+    ccc: Mapped[float | None]
+    ccc_told: Mapped[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -479,6 +543,10 @@ def record(
         _insert(session, ScoreRow, run.id, [dataclasses.asdict(s) for s in result.scores])
         for predictions in result.predictions:
             _insert(session, PredictionRow, run.id, _utterances(predictions))
+        for distributions in result.distributions:
+            _insert(session, DistributionRow, run.id, list(_spreads(distributions)))
+        for persons in result.annotators:
+            _insert(session, AnnotatorRow, run.id, [dataclasses.asdict(p) for p in persons])
         return run.id
 
 
@@ -492,7 +560,10 @@ def _asked(spec: Spec) -> dict[str, Any]:
         "precision": variant.precision,
         "cached": variant.cached,
         "cache_dtype": spec.cache_dtype if variant.cached else None,
-        "head": spec.head,
+        "head": spec.head.label,
+        "head_config": spec.head.config,
+        "head_source": spec.head.source_hash,
+        "enrol": spec.enrol,
         "backbone": spec.backbone,
         "init": spec.init,
         "backbone_hash": spec.backbone_hash,
@@ -553,6 +624,26 @@ def _utterances(predictions: Predictions) -> list[dict[str, Any]]:
         {**same, "utterance": utterance, "speaker": speaker, "predicted": predicted, "label": label}
         for utterance, speaker, predicted, label in columns
     ]
+
+
+def _spreads(distributions: Distributions) -> Iterator[dict[str, Any]]:
+    for position, utterance in enumerate(distributions.utterances):
+        yield {
+            "corpus": distributions.corpus,
+            "split": distributions.split,
+            "utterance": utterance,
+            "raters": distributions.raters[position],
+            **{name: _masses(each, position) for name, each in distributions.masses.items()},
+            **{name: each[position] for name, each in distributions.distances.items()},
+        }
+
+
+def _masses(distributions: NDArray[np.floating] | None, position: int) -> Masses | None:
+    """To four digits: what is drawn, and a hundredth of what two seeds differ by."""
+    if distributions is None:
+        return None
+    rounded: Masses = distributions[position].astype(float).round(4).tolist()
+    return rounded
 
 
 def _insert(

@@ -13,6 +13,7 @@ from serbench.harness.corpora import folds
 from serbench.harness.corpora.base import SPLITS, Corpus
 from serbench.harness.environment import resolve_device
 from serbench.harness.errors import RequestError
+from serbench.harness.heads import Chosen
 from serbench.harness.plan import (
     CorpusRef,
     Elsewhere,
@@ -42,12 +43,14 @@ class Request:
     backbone: str | None = None
     init: str | None = None
     corpus: str | None = None
-    head: str | None = None
+    heads: tuple[str, ...] = ()
     seeds: str | None = None
     folds: str | None = None
     """`all`, `all/COUNT`, or numbers joined by commas, with `/COUNT` or without."""
     test_corpora: tuple[str, ...] = ()
     """Corpora that the trained models are tested on as well, as `corpus` is written."""
+    enrol: int | None = None
+    """Ratings by which each annotator of these is told to be like some of those trained on."""
     repeats: int | None = None
     """How often each variant runs again with each seed; None leaves it to the suite."""
     device: str = "auto"
@@ -93,6 +96,8 @@ def plan(request: Request) -> Planned:
     chosen: tuple[str | None, ...] = folds.chosen(wanted, corpus) if wanted else (None,)
     for fold in chosen:
         _require_splits(folds.parted(corpus, fold) if fold else corpus)
+    training = _training(suite, request.settings)
+    chosen_heads = _heads(request.heads or suite.heads, corpus, training)
     first = Spec(
         variant=variants[0],
         source_hash="",
@@ -103,10 +108,11 @@ def plan(request: Request) -> Planned:
         corpus=ref,
         corpus_name=corpus.name,
         corpus_hash=corpus.manifest_hash,
-        head=heads.check(request.head or suite.head),
-        training=_training(suite, request.settings),
+        head=chosen_heads[0],
+        training=training,
         seed=0,
         elsewhere=_elsewhere(request, corpus),
+        enrol=_enrol(request),
         device=device,
         cost_only=suite.cost_only,
         suite=suite.name or None,
@@ -119,9 +125,15 @@ def plan(request: Request) -> Planned:
     )
     specs = [
         dataclasses.replace(
-            first, variant=v, seed=seed, fold=fold, source_hash=strategy.find(v.name).source_hash
+            first,
+            variant=v,
+            head=head,
+            seed=seed,
+            fold=fold,
+            source_hash=strategy.find(v.name).source_hash,
         )
         for v in dict.fromkeys(variants)
+        for head in chosen_heads
         for seed in _seeds(request.seeds, suite)
         for fold in chosen
     ]
@@ -144,6 +156,28 @@ def _suite(request: Request) -> Suite:
         "nothing to run: name SPECs, such as NAME+bf16+cache, or give --all, or --suite NAME "
         "(serbench list shows what there is)"
     )
+
+
+def _heads(texts: Sequence[str], corpus: Corpus, training: Training) -> list[Chosen]:
+    found = list(dict.fromkeys(map(heads.parse, texts)))
+    for head in found:
+        heads.require(head, corpus)
+        if head.objective.turns > 1 and training.accumulate > 1:
+            raise RequestError(
+                f"the head {head.label} makes a step for each task of a mini-batch, and accumulate "
+                f"asks for one step to {training.accumulate} of them"
+            )
+    return found
+
+
+def _enrol(request: Request) -> int | None:
+    if request.enrol is None:
+        return None
+    if request.enrol < 1:
+        raise RequestError(f"--enrol takes a number of ratings from 1 on, not {request.enrol}")
+    if not request.test_corpora:
+        raise RequestError("--enrol is for the annotators of a --test-corpus, and there is none")
+    return request.enrol
 
 
 def _require_splits(corpus: Corpus) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
+    "Annotator",
     "Counts",
+    "Distributions",
     "Failure",
     "Finished",
     "Footprint",
@@ -109,6 +115,35 @@ class Predictions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distributions:
+    """The spread of each utterance's ratings over activation and valence, and what was predicted.
+
+    `masses` holds (N, CELLS, CELLS) arrays or None under the names of `DistributionRow`'s columns,
+    `distances` an entry an utterance under the names of its measures.
+    """
+
+    corpus: str
+    split: str
+    utterances: tuple[str, ...]
+    raters: tuple[int, ...]
+    masses: dict[str, NDArray[np.floating] | None]
+    distances: dict[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotator:
+    """How well the ratings of one annotator were predicted, and how many they are."""
+
+    corpus: str
+    split: str
+    dimension: str
+    annotator: str
+    ratings: int
+    ccc: float
+    ccc_told: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """Parameters and cached bytes, counted once the strategy has adapted the backbone."""
 
@@ -175,6 +210,8 @@ Message = (
     | Phase
     | Score
     | Predictions
+    | Distributions
+    | tuple[Annotator, ...]
     | Counts
     | Footprint
     | Note
@@ -202,6 +239,8 @@ class Result:
     phases: list[Phase] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
+    distributions: list[Distributions] = field(default_factory=list)
+    annotators: list[tuple[Annotator, ...]] = field(default_factory=list)
     counts: Counts | None = None
     footprint: Footprint | None = None
     start_s: float | None = None
@@ -220,6 +259,10 @@ class Result:
                 self.scores.append(message)
             case Predictions():
                 self.predictions.append(message)
+            case Distributions():
+                self.distributions.append(message)
+            case tuple():
+                self.annotators.append(message)
             case Counts():
                 self.counts = message
             case Footprint():

@@ -64,6 +64,8 @@ class Session:
         rows = [
             {
                 "label": spec.label,
+                "head": spec.head.label,
+                "name": spec.name,
                 "seed": spec.seed,
                 "fold": spec.fold,
                 "repeat": spec.repeat,
@@ -79,7 +81,7 @@ class Session:
             ("run", "seed", "fold", "repeat", ""),
             [
                 (
-                    str(row["label"]),
+                    str(row["name"]),
                     str(row["seed"]),
                     str(row["fold"] or ""),
                     str(row["repeat"] or ""),
@@ -169,6 +171,7 @@ def _asked(spec: Spec) -> str:
         {
             "strategy": variant.name,
             "config": variant.config,
+            "head": spec.head.label,
             "precision": variant.precision,
             "cached": variant.cached,
             "training": dataclasses.asdict(spec.training),
@@ -178,8 +181,8 @@ def _asked(spec: Spec) -> str:
 
 
 def _shown(row: Mapping[str, Any]) -> str:
-    """What tells a configuration from the others of one backbone, corpus and head."""
-    keys = ("strategy", "config", "precision", "cached", "training", "folds")
+    """What tells a configuration from the others of one backbone and corpus."""
+    keys = ("strategy", "config", "head", "precision", "cached", "training", "folds")
     return json.dumps([row[key] for key in keys], sort_keys=True)
 
 

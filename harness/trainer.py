@@ -19,7 +19,7 @@ from serbench.harness.cache import StateCache
 from serbench.harness.dropout import lighten
 from serbench.harness.errors import CacheError, StrategyError
 from serbench.harness.footprint import Cost, Step, bytes_of, fitted, observed
-from serbench.harness.heads.base import Head
+from serbench.harness.heads.base import Answer, Head
 from serbench.harness.meter import Gauge, Meter
 from serbench.harness.metrics import ccc
 from serbench.harness.plan import Training
@@ -27,6 +27,7 @@ from serbench.harness.prefix import Entering, Prefix, autocast
 from serbench.harness.results import Footprint, Phase, PhaseName, Progress
 from serbench.harness.stages import Stages
 from serbench.harness.strategy import Variant
+from serbench.harness.targets import Ratings, Targets, batch
 
 __all__ = ["Data", "Evaluation", "Trainer"]
 
@@ -35,20 +36,34 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Data:
-    """Audio, labels (N, D) in [-1, 1] with NaN where there is none, and each split's indices."""
+    """Audio, labels (N, D) in [-1, 1] with NaN where there is none, and each split's indices.
+
+    `distributions` (N, CELLS, CELLS) are those of the ratings, where a head learns from them.
+    """
 
     audio: Audio
     labels: npt.NDArray[np.float32]
     splits: dict[Split, Indices]
+    ratings: Ratings | None = None
+    distributions: npt.NDArray[np.float32] | None = None
+
+    def targets(self, indices: Indices) -> Targets:
+        """What is known of a batch."""
+        ratings = self.ratings or Ratings.none(*self.labels.shape)
+        return batch(indices, self.labels, ratings, self.distributions)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions (M, D) for the utterances `indices` (M,), and the CCC of each dimension."""
+    """Predictions (M, D) for the utterances `indices` (M,), and the CCC of each dimension.
+
+    `answers` are all that the head has to say, a batch each, in the same order.
+    """
 
     indices: Indices
     predicted: npt.NDArray[np.float32]
     ccc: tuple[float, ...]
+    answers: tuple[Answer, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -95,7 +110,6 @@ class Trainer:
         self.stages = Stages(backbone)
         self.best_epoch: int | None = None
         self._open_cache, self._progress = open_cache, progress
-        self._labels = torch.from_numpy(data.labels)
         self._scaler = torch.amp.GradScaler(device.type, enabled=variant.precision == "fp16")
         self._optimizer: torch.optim.Optimizer | None = None
         self._learning: frozenset[str] = frozenset()
@@ -154,6 +168,7 @@ class Trainer:
         self._validates = on_validation is not None
         for epoch in range(self.training.epochs):
             self.variant.strategy.on_epoch_start(self.backbone, epoch)
+            self.head.begin_epoch(epoch)
             self._follow_strategy()
             self._train_epoch(epoch)
             if on_validation is None:
@@ -230,12 +245,15 @@ class Trainer:
             buffer.copy_(buffers[name])
 
     def _observed(self, utterances: int, frames: int) -> Step:
-        labels = torch.linspace(-1, 1, utterances, device=self.device)[:, None]
-        labels = labels.expand(-1, self._labels.shape[1])
+        ratings = self.data.ratings
+        targets = Targets.imagined(
+            utterances, self.data.labels.shape[1], len(ratings.annotators) if ratings else 0
+        ).to(self.device)
 
         def forward() -> Tensor:
             entering = self._prefix.imagined(utterances, frames)
-            return self._loss(self.head.loss(self._predict(entering), labels))
+            hidden, lengths = self._encode(entering)
+            return self._loss(self.head.loss(hidden, lengths, targets, self.head.turns[0]))
 
         return observed(forward, self._weights())
 
@@ -297,12 +315,13 @@ class Trainer:
         with self._clocked("train", epoch) as gauge:
             gauge.flops = flops
             for position, entering in enumerate(self._entering(batches, gauge, "train", epoch)):
-                labels = self._labels[torch.from_numpy(batches[position])]
-                labels = labels.to(self.device, non_blocking=True)
-                loss = self.head.loss(self._predict(entering), labels)
-                losses.append(loss.detach())
+                targets = self.data.targets(batches[position]).to(self.device)
                 last = position == len(batches) - 1
-                self._learn(loss, apply=last or (position + 1) % self.training.accumulate == 0)
+                apply = last or (position + 1) % self.training.accumulate == 0
+                for tasks in self.head.turns:
+                    loss = self.head.loss(*self._encode(entering), targets, tasks)
+                    losses.append(loss.detach())
+                    self._learn(loss, apply=apply)
             gauge.loss = float(torch.stack(losses).mean())
         if not math.isfinite(gauge.loss):
             raise StrategyError(f"the training loss of epoch {epoch} is {gauge.loss}")
@@ -310,8 +329,8 @@ class Trainer:
     def _flops(self, batches: list[Indices]) -> float:
         longest = torch.tensor([self.data.audio.samples[batch].max() for batch in batches])
         frames = self.stages.frames(longest).tolist()
-        flops = self._costs[-1].flops
-        return sum(flops(len(b), count) for b, count in zip(batches, frames, strict=True))
+        flops, turns = self._costs[-1].flops, len(self.head.turns)
+        return turns * sum(flops(len(b), count) for b, count in zip(batches, frames, strict=True))
 
     def _ready_to_train(self) -> None:
         self.stages.set_training(self._prefix.depth)
@@ -362,15 +381,14 @@ class Trainer:
                 f"{idle[0]}) take no part in the prediction"
             )
 
-    def _predict(self, entering: Entering) -> Tensor:
+    def _encode(self, entering: Entering) -> tuple[Tensor, Tensor]:
+        """States (B, T, H) for the head, and their valid frames (B,)."""
         states, frames = entering.states, entering.frames
         with autocast(self.device, self.variant.precision):
             start = max(self._prefix.depth, 1)
             if self._prefix.depth == 0:
                 states, frames = self.stages.convolve(states, frames), self.stages.frames(frames)
-            hidden = self.stages.output(self.stages.run(states, frames, start))
-        predicted: Tensor = self.head(hidden, frames)
-        return predicted
+            return self.stages.output(self.stages.run(states, frames, start)), frames
 
     @torch.no_grad()
     def _evaluate(
@@ -382,17 +400,27 @@ class Trainer:
         self.stages.set_training(len(self.stages))
         self.head.eval()
         with self._clocked(phase, epoch) as gauge:
-            outputs = [
-                self._predict(entering).float()
-                for entering in self._entering(batches, gauge, phase, epoch)
+            answers = [
+                self._answer(data.targets(each), entering, whole=phase != "validate")
+                for each, entering in zip(
+                    batches, self._entering(batches, gauge, phase, epoch), strict=True
+                )
             ]
-            predicted = torch.cat(outputs).cpu().numpy()
-        if not np.isfinite(predicted).all():
+            predicted = torch.cat([answer.labels for answer in answers]).float().cpu().numpy()
+        columns = np.array(self.head.predicts or (True,) * predicted.shape[1])
+        if not np.isfinite(predicted[:, columns]).all():
             raise StrategyError(f"{self.variant.label}: predictions are no numbers: it diverged")
         order = np.concatenate(batches)
         truth = data.labels[order]
         scores = tuple(ccc(truth[:, d], predicted[:, d]) for d in range(truth.shape[1]))
-        return Evaluation(order, predicted, scores)
+        return Evaluation(order, predicted, scores, tuple(answers))
+
+    def _answer(self, targets: Targets, entering: Entering, *, whole: bool) -> Answer:
+        """What the head says of a batch; `whole` for more than the labels."""
+        hidden, lengths = self._encode(entering)
+        if not whole:
+            return Answer(labels=self.head(hidden, lengths))
+        return self.head.answer(hidden, lengths, targets.to(self.device))
 
     def _clocked(self, phase: PhaseName, epoch: int | None) -> Any:
         return self.meter.phase(phase, epoch, cold=epoch == 0)

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from serbench.harness import backbone as backbones
@@ -28,13 +27,14 @@ from serbench.harness import corpora, footprint, heads, nvml, strategy
 from serbench.harness.arithmetic import check_kernels
 from serbench.harness.audio import Audio, in_threads, kept_in_memory, standardised
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
-from serbench.harness.bootstrap import FEWEST_SPEAKERS, bootstrap_ccc, interval, speaker_draws
 from serbench.harness.cache import StateCache, default_folder
 from serbench.harness.corpora.base import SPLITS, Corpus, Split
 from serbench.harness.corpora.folds import parted
+from serbench.harness.distributions import CELLS
 from serbench.harness.errors import RequestError, SerbenchError, StrategyError
 from serbench.harness.export import export
 from serbench.harness.guard import Guard
+from serbench.harness.heads import Known
 from serbench.harness.heads.base import Head
 from serbench.harness.heads.consensus import Consensus
 from serbench.harness.meter import Gauge, Meter
@@ -48,12 +48,13 @@ from serbench.harness.results import (
     Footprint,
     Message,
     Note,
-    Predictions,
     Progress,
     Score,
     Started,
 )
+from serbench.harness.scoring import Scored
 from serbench.harness.stages import Stages
+from serbench.harness.targets import annotators_of, ratings_of
 from serbench.harness.trainer import Data, Evaluation, Trainer
 
 __all__ = ["main", "run"]
@@ -150,7 +151,7 @@ def _carry_out(spec: Spec, meter: Meter, surroundings: Footprint, send: Send) ->
         send(_footprint(learner, meter, surroundings))
         guard.check(learner.learned())
         if not spec.cost_only:
-            _tell_test(corpus, corpus.dimensions, learner.test(), send)
+            _tell_test(spec, corpus, learner, send)
             _test_elsewhere(spec, corpus, learner, send)
         path = _save(spec, corpus, learner.backbone, head, meter, send)
     finally:
@@ -183,18 +184,28 @@ def _prepare(
         Located(spec.backbone, spec.init, spec.backbone_folder, spec.backbone_hash)
     )
     data = _data(corpus, training, encoder.normalize, again=not spec.variant.cached)
+    data = _with_ratings(data, corpus, spec.head.objective)
     _tell_of_cuts(spec, corpus, data, ("train",) if spec.cost_only else SPLITS, send)
     encoder.model.to(device).eval()
     with _aside(gauge):
         _refuse_wrong_kernels(spec, encoder, device)
     batches = math.ceil(len(data.splits["train"]) / training.batch_size)
-    encoder.total_steps = training.epochs * math.ceil(batches / training.accumulate)
+    turns = spec.head.objective.turns
+    encoder.total_steps = training.epochs * math.ceil(batches / training.accumulate) * turns
     _seed(spec.seed)
     variant.strategy.adapt(encoder)
     encoder.model.to(device)
     if encoder.layer_weights is not None:
         encoder.layer_weights.data = encoder.layer_weights.data.to(device)
-    head = heads.build(spec.head, encoder.model.config.hidden_size, len(corpus.dimensions))
+    annotators = data.ratings.annotators if data.ratings else ()
+    head = heads.build(
+        spec.head,
+        Known(
+            hidden_size=encoder.model.config.hidden_size,
+            dimensions=corpus.dimensions,
+            annotators=len(annotators),
+        ),
+    )
     with _aside(gauge):
         guard = Guard(encoder, spec.label, variant.strategy.head_only)
     learner = Trainer(
@@ -253,6 +264,17 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
     decoded = in_threads(waveform)
     read = kept_in_memory(decoded) if again else decoded
     return Data(Audio(read, samples), _labels(corpus, corpus.dimensions), indices)
+
+
+def _with_ratings(data: Data, corpus: Corpus, objective: heads.Objective) -> Data:
+    """The ratings too, and the distributions that the head learns from."""
+    ratings = ratings_of(corpus, corpus.dimensions, annotators_of(corpus))
+    if not objective.needs_distribution:
+        return dataclasses.replace(data, ratings=ratings)
+    learnt_from = data.splits["train"]
+    distributions = np.full((len(data.labels), CELLS, CELLS), np.nan, np.float32)
+    distributions[learnt_from] = ratings.distributions(learnt_from)
+    return dataclasses.replace(data, ratings=ratings, distributions=distributions)
 
 
 def _tell_of_cuts(
@@ -363,14 +385,45 @@ def _tell_validation(corpus: Corpus, send: Send) -> Callable[[int, Evaluation], 
     return tell
 
 
+def _tell_test(spec: Spec, corpus: Corpus, learner: Trainer, send: Send) -> None:
+    evaluation = learner.test()
+    _tell(spec, corpus, corpus.dimensions, evaluation, learner.data, send)
+
+
 def _test_elsewhere(spec: Spec, corpus: Corpus, learner: Trainer, send: Send) -> None:
     """Test on corpora that were not trained on, in the dimensions that both have."""
     for other in spec.elsewhere:
         found = corpora.load(other.ref)
         data = _data(found, spec.training, learner.backbone.normalize, again=False)
-        data = dataclasses.replace(data, labels=_labels(found, corpus.dimensions))
+        data = dataclasses.replace(
+            data,
+            labels=_labels(found, corpus.dimensions),
+            # Whoever has rated there is a stranger, whatever their name.
+            ratings=ratings_of(found, corpus.dimensions, ()),
+        )
         _tell_of_cuts(spec, found, data, ("test",), send)
-        _tell_test(found, corpus.dimensions, learner.test_elsewhere(data), send)
+        evaluation = learner.test_elsewhere(data)
+        _tell(spec, found, corpus.dimensions, evaluation, data, send)
+
+
+def _tell(
+    spec: Spec,
+    corpus: Corpus,
+    dimensions: tuple[str, ...],
+    evaluation: Evaluation,
+    data: Data,
+    send: Send,
+) -> None:
+    assert data.ratings is not None
+    scored = Scored(
+        corpus=corpus,
+        dimensions=dimensions,
+        evaluation=evaluation,
+        ratings=data.ratings,
+        least_ratings=spec.training.least_ratings,
+    )
+    for message in scored.messages():
+        send(message)
 
 
 def _labels(corpus: Corpus, dimensions: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -381,61 +434,14 @@ def _labels(corpus: Corpus, dimensions: Sequence[str]) -> npt.NDArray[np.float32
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _tell_test(
-    corpus: Corpus, dimensions: Sequence[str], evaluation: Evaluation, send: Send
-) -> None:
-    """Scores and predictions of the `dimensions` that were predicted and that `corpus` has."""
-    rows = corpus.utterances.iloc[evaluation.indices]
-    for column, dimension in enumerate(dimensions):
-        if dimension not in corpus.dimensions:
-            continue
-        known = rows[dimension].notna().to_numpy()
-        chosen = rows[known]
-        predicted = corpus.unscaled(evaluation.predicted[known, column])
-        low, high = _interval(predicted, chosen[dimension], chosen["speaker"])
-        send(
-            Score(
-                corpus=corpus.name,
-                split="test",
-                metric="ccc",
-                dimension=dimension,
-                value=evaluation.ccc[column],
-                low=low,
-                high=high,
-            )
-        )
-        send(
-            Predictions(
-                corpus=corpus.name,
-                split="test",
-                dimension=dimension,
-                utterances=tuple(chosen["id"]),
-                speakers=tuple(chosen["speaker"]),
-                predicted=tuple(map(float, predicted)),
-                labels=tuple(map(float, chosen[dimension])),
-            )
-        )
-
-
-def _interval(
-    predicted: npt.NDArray[np.float64], labels: pd.Series[float], speakers: pd.Series[str]
-) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval of a CCC by speakers; none with too few of them."""
-    names, index = np.unique(speakers.to_numpy(str), return_inverse=True)
-    if len(names) < FEWEST_SPEAKERS:
-        return None, None
-    counts = speaker_draws(len(names))
-    draws = bootstrap_ccc(predicted, labels.to_numpy(np.float64), index, counts)
-    return interval(draws) or (None, None)
-
-
 def _save(
     spec: Spec, corpus: Corpus, encoder: Backbone, head: Head, meter: Meter, send: Send
 ) -> str | None:
     if spec.save_dir is None:
         return None
     if not isinstance(head, Consensus):
-        send(Note(f"the head {spec.head} has no place in the library's classes: nothing is saved"))
+        label = spec.head.label
+        send(Note(f"the head {label} has no place in the library's classes: nothing is saved"))
         return None
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in spec.label)
     about = f"{Path(spec.backbone).name}-{Path(corpus.name).name}"

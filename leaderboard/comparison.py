@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from serbench.harness import strategy
+from serbench.harness import heads, strategy
 from serbench.harness.bootstrap import FEWEST_SPEAKERS
 from serbench.harness.errors import RequestError
+from serbench.harness.heads import Chosen
 from serbench.harness.metrics import DIMENSIONS, noise_sentence
+from serbench.harness.plan import DEFAULT_HEAD, named
 from serbench.harness.strategy import Variant
 from serbench.leaderboard.configurations import (
     COMPARABLE,
@@ -40,7 +42,6 @@ SETTING = (
     "corpus",
     "tested_on",
     "folds",
-    "head",
     "training",
     "device",
     "machine",
@@ -114,7 +115,6 @@ class Comparison:
     tested_on: str
     folds: int | None
     fold_numbers: tuple[int, ...]
-    head: str
     training: dict[str, Any]
     device: str
     machine: str
@@ -134,13 +134,16 @@ class Comparison:
     """What a reader must know before believing the figures, in sentences."""
 
 
-def chosen(runs: Sequence[Run], a: str, b: str) -> list[tuple[Ids, Ids]]:
+def chosen(
+    runs: Sequence[Run], a: str, b: str, *, head: str | None = None
+) -> list[tuple[Ids, Ids]]:
     """The runs of both sides in each group that holds both.
 
     Args:
         runs: from `queries.configurations`
-        a: a spec string, or a run's number
+        a: a spec string, with `@HEAD` for another head than `head`, or a run's number
         b: likewise
+        head: meant where none is named; the usual one if None
 
     Raises:
         RequestError: which of the two is missing, or what keeps them apart.
@@ -156,14 +159,44 @@ def chosen(runs: Sequence[Run], a: str, b: str) -> list[tuple[Ids, Ids]]:
         return [((int(a),), (int(b),))]
     if any(numbers):
         raise RequestError(f"name two specs or the numbers of two runs, not '{a}' and '{b}'")
-    return _rows(groups(runs), strategy.parse(a), strategy.parse(b))
+    return _rows(groups(runs), *(_Wanted.parse(text, head or DEFAULT_HEAD) for text in (a, b)))
 
 
-def _rows(found: Sequence[Group], a: Variant, b: Variant) -> list[tuple[Ids, Ids]]:
+@dataclass(frozen=True)
+class _Wanted:
+    """A configuration by its words."""
+
+    variant: Variant
+    head: Chosen
+
+    @classmethod
+    def parse(cls, text: str, head: str) -> _Wanted:
+        spec, _, other = text.partition("@")
+        return cls(strategy.parse(spec), heads.parse(other or head))
+
+    @property
+    def name(self) -> str:
+        return named(self.variant.label, self.head.label)
+
+    def is_(self, member: Configuration) -> bool:
+        variant = self.variant
+        wanted = {
+            "strategy": variant.name,
+            "config": variant.config,
+            "precision": variant.precision,
+            "cached": variant.cached,
+            "head_config": self.head.config,
+        }
+        same_head = member.newest["head"].partition(":")[0] == self.head.name
+        alike = identity(member.newest, wanted) == identity(wanted, wanted)
+        return bool(member.seeds) and same_head and alike
+
+
+def _rows(found: Sequence[Group], a: _Wanted, b: _Wanted) -> list[tuple[Ids, Ids]]:
     if a == b:
-        raise RequestError(f"'{a.label}' is both: name two configurations, or two runs by number")
-    first, second = ([m for g in found for m in g.members if _is(m, wanted)] for wanted in (a, b))
-    missing = [v.label for v, members in ((a, first), (b, second)) if not members]
+        raise RequestError(f"'{a.name}' is both: name two configurations, or two runs by number")
+    first, second = ([m for g in found for m in g.members if each.is_(m)] for each in (a, b))
+    missing = [each.name for each, members in ((a, first), (b, second)) if not members]
     if missing:
         raise RequestError(
             f"there is no finished run of {' and none of '.join(missing)} here "
@@ -174,20 +207,10 @@ def _rows(found: Sequence[Group], a: Variant, b: Variant) -> list[tuple[Ids, Ids
     if not alike:
         nearest = min((_differing(x, y) for x, y in pairs), key=len)
         raise RequestError(
-            f"no run of {a.label} compares with one of {b.label}: they differ in "
+            f"no run of {a.name} compares with one of {b.name}: they differ in "
             + ", ".join(nearest)
         )
     return alike
-
-
-def _is(member: Configuration, variant: Variant) -> bool:
-    wanted = {
-        "strategy": variant.name,
-        "config": variant.config,
-        "precision": variant.precision,
-        "cached": variant.cached,
-    }
-    return bool(member.seeds) and identity(member.newest, wanted) == identity(wanted, wanted)
 
 
 def _ids(member: Configuration) -> Ids:

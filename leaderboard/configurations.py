@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from serbench.harness.metrics import DIMENSIONS, Sums
+from serbench.harness.plan import named
 from serbench.leaderboard.noise import Noise, noise_floor
 
 __all__ = [
@@ -43,7 +44,6 @@ COMPARABLE = (
     "backbone_hash",
     "corpus",
     "corpus_hash",
-    "head",
     "cost_only",
     "tested_on",
     "tested_on_hash",
@@ -54,7 +54,16 @@ COMPARABLE = (
     "threads",
 )
 """What rows must share for their ranks to mean anything, besides which folds they have."""
-CONFIGURATION = (*COMPARABLE, "strategy", "config", "precision", "cached", "cache_dtype")
+CONFIGURATION = (
+    *COMPARABLE,
+    "head",
+    "head_source",
+    "strategy",
+    "config",
+    "precision",
+    "cached",
+    "cache_dtype",
+)
 """What runs must share to be seeds of one row, besides the source of their strategy."""
 
 
@@ -74,8 +83,8 @@ class Configuration:
 
     @property
     def name(self) -> str:
-        """The newest run's label, with the cache's type where one was asked for."""
-        label, dtype = self.newest["label"], self.newest["cache_dtype"]
+        """The newest run's label, with its head, and the cache's type where one was asked for."""
+        label, dtype = named(self.newest["label"], self.newest["head"]), self.newest["cache_dtype"]
         return label if dtype in (None, "auto") else f"{label} ({dtype})"
 
     @property

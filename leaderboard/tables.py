@@ -62,7 +62,7 @@ def setting(row: Row) -> str:
     training = ", ".join(f"{key} {value}" for key, value in row.training.items())
     scores = "cost only, " if row.cost_only else ""
     folds = f", {told}" if (told := folds_told(vars(row))) else ""
-    return f"{scores}{row.head} head on {row.device}{folds}, {row.init} weights; {training}"
+    return f"{scores}on {row.device}{folds}, {row.init} weights; {training}"
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:

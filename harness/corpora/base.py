@@ -81,6 +81,9 @@ class Corpus:
     nobody can be followed from one to another."""
     derived: bool = False
     """The labels come from categories by a table; whatever shows them must say so."""
+    truth: Callable[[int], NDArray[np.float64]] | None = None
+    """Where annotators are simulated: from a number of cells an axis to the true distribution of
+    each utterance's ratings over activation and valence, (N, cells, cells). No model may see it."""
     licence: str | None = None
     citation: str | None = None
     notes: str | None = None

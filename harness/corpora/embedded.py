@@ -6,6 +6,7 @@ the annotators are simulated, the distribution that their ratings are drawn from
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +20,16 @@ from serbench.harness.corpora.base import Corpus
 from serbench.harness.errors import RequestError
 from serbench.harness.metrics import DIMENSIONS
 
-__all__ = ["FOLDER", "POINTS", "Annotators", "annotator_mass", "load", "rating_mass", "truth"]
+__all__ = [
+    "FOLDER",
+    "POINTS",
+    "Annotators",
+    "annotator_mass",
+    "load",
+    "plane_mass",
+    "rating_mass",
+    "truth",
+]
 
 FOLDER = Path(__file__).resolve().parents[1] / "bundled" / "embedded"
 POINTS = np.arange(1, 8)
@@ -61,7 +71,30 @@ def load(root: str | None) -> Corpus:
     """
     if root is not None:
         raise RequestError(f"embedded takes no folder and no parameters, not '{root}'")
-    return audiofolder.load(str(FOLDER))
+    corpus = audiofolder.load(str(FOLDER))
+    return dataclasses.replace(corpus, truth=lambda cells: plane_mass(corpus, cells))
+
+
+def plane_mass(corpus: Corpus, cells: int) -> Array:
+    """True distribution over activation and valence, (N, cells, cells), of any annotator's rating.
+
+    Given the annotator, the two dimensions are rated independently. A point of the scale stands for
+    what is rounded to it, evenly spread, as far as the scale goes.
+    """
+    percepts = _percepts(corpus)
+    mass = annotator_mass(percepts, Annotators.read()) @ _shares(cells)
+    plane: Array = np.einsum("ang,anh->ngh", mass[:, :, 0], mass[:, :, 1]) / len(mass)
+    return plane
+
+
+def _shares(cells: int) -> Array:
+    """(7, cells): which share of each point's stretch of the scale is in each cell."""
+    ends = float(POINTS[0]), float(POINTS[-1])
+    low, high = np.clip(POINTS - 0.5, *ends)[:, None], np.clip(POINTS + 0.5, *ends)[:, None]
+    edges = np.linspace(*ends, cells + 1)
+    inside = np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1])
+    shares: Array = np.maximum(inside, 0) / (high - low)
+    return shares
 
 
 def annotator_mass(percepts: Array, annotators: Annotators) -> Array:
@@ -95,9 +128,13 @@ def truth(corpus: Corpus) -> Array:
     Raises:
         KeyError: an utterance is none of the bundled corpus.
     """
+    return rating_mass(_percepts(corpus), Annotators.read())
+
+
+def _percepts(corpus: Corpus) -> Array:
     table = pd.read_csv(FOLDER / "percepts.csv").set_index("file_name")
-    percepts = table.loc[corpus.utterances["id"], list(DIMENSIONS)].to_numpy(dtype=np.float64)
-    return rating_mass(percepts, Annotators.read())
+    percepts: Array = table.loc[corpus.utterances["id"], list(DIMENSIONS)].to_numpy(np.float64)
+    return percepts
 
 
 def _normal_cdf(values: Array) -> Array:

@@ -1,41 +1,180 @@
-"""What stands on the encoder and learns with it: which heads there are, and how to get one."""
+"""What stands on the encoder and learns with it: what a head is, which there are, how to name one.
+
+The networks are in modules of their own, so that naming a head takes no torch.
+"""
 
 from __future__ import annotations
 
-import difflib
-import importlib
-from typing import TYPE_CHECKING
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
+from serbench.harness import plugins
 from serbench.harness.errors import RequestError
+from serbench.harness.plugins import Registry, Value, settings_written
 
 if TYPE_CHECKING:
+    from serbench.harness.corpora.base import Corpus
     from serbench.harness.heads.base import Head
 
-__all__ = ["HEADS", "build", "check"]
+__all__ = [
+    "PLANE",
+    "REGISTRY",
+    "Chosen",
+    "Entry",
+    "Known",
+    "Objective",
+    "build",
+    "entries",
+    "parse",
+    "register",
+    "require",
+    "summaries",
+]
 
-HEADS = {"consensus": "the mean rating of each dimension: masked mean pooling, CCC loss"}
-"""Name of each head, which is also its module here, and what it predicts."""
+PLANE = ("activation", "valence")
+"""The dimensions that distributions are over, first axis first."""
+GROUP = "serbench.heads"
+BUILT_IN = "serbench.harness.heads.declared"
 
 
-def check(name: str) -> str:
-    """Give back the name of a head.
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a head is built from: the encoder's width, and what the training split has."""
+
+    hidden_size: int
+    dimensions: tuple[str, ...]
+    annotators: int = 0
+    """How many people have rated the training split; they are numbered from 0, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Says what is predicted, and by which loss it is learnt. Subclass it as a frozen dataclass.
+
+    As with a strategy, the fields are its settings, each with a default, and from them come the
+    words on the command line, what is stored, and the fingerprint.
+    """
+
+    needs_ratings: ClassVar[bool] = False
+    """Whether it learns from single ratings, and not from consensus labels alone."""
+    needs_annotators: ClassVar[bool] = False
+    """Whether it must be known who gave a rating."""
+
+    @property
+    def needs_distribution(self) -> bool:
+        """Whether it learns from the distribution of ratings over activation and valence."""
+        return False
+
+    @property
+    def turns(self) -> int:
+        """Optimiser steps that each mini-batch makes."""
+        return 1
+
+    def build(self, known: Known) -> Head:
+        """The network, with new weights."""
+        raise NotImplementedError(f"{type(self).__name__} does not define build(known)")
+
+
+Entry: TypeAlias = plugins.Entry[Objective]
+O = TypeVar("O", bound=type[Objective])  # noqa: E741
+
+REGISTRY: Registry[Objective] = Registry("head", "heads", GROUP)
+
+
+def register(name: str) -> Callable[[O], O]:
+    """Claim `name` for an objective.
+
+    Raises:
+        NameTakenError: another file holds the name.
+        StrategyError: the declaration breaks the contract.
+    """
+    return REGISTRY.register(name)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A head with its settings; `stated` are those that its spec string gave."""
+
+    name: str
+    objective: Objective
+    stated: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
+
+    @property
+    def label(self) -> str:
+        """The spec string in its canonical form."""
+        return settings_written(self.name, self.objective, self.stated)
+
+    @property
+    def config(self) -> dict[str, Value]:
+        """All settings, defaults included."""
+        return dataclasses.asdict(self.objective)
+
+    @property
+    def source_hash(self) -> str | None:
+        """Of a plugin's file; None for a head that is built in, which the protocol's version
+        speaks for."""
+        entry = _found().find(self.name)
+        return None if entry.cls.__module__ == BUILT_IN else entry.source_hash
+
+
+@functools.cache
+def _found() -> Registry[Objective]:
+    REGISTRY.discover([BUILT_IN])
+    return REGISTRY
+
+
+def entries() -> Iterator[Entry]:
+    """Every registered head, by name."""
+    return _found().entries()
+
+
+def parse(text: str) -> Chosen:
+    """Read `name[:field=value,…]`.
+
+    Raises:
+        RequestError: what is wrong with the text, and what would be right.
+    """
+    return Chosen(*_found().parse(text.strip()))
+
+
+def build(head: str | Chosen, known: Known) -> Head:
+    """A head's network, with new weights.
 
     Raises:
         RequestError: there is none of that name.
     """
-    if name not in HEADS:
-        near = difflib.get_close_matches(name, HEADS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(HEADS)}"
-        raise RequestError(f"there is no head '{name}'; {hint}")
-    return name
+    chosen = parse(head) if isinstance(head, str) else head
+    return chosen.objective.build(known)
 
 
-def build(name: str, hidden_size: int, dimensions: int) -> Head:
-    """A head for states of `hidden_size` values that predicts so many dimensions.
+def require(chosen: Chosen, corpus: Corpus) -> None:
+    """Make sure that a corpus has what a head learns from.
 
     Raises:
-        RequestError: there is none of that name.
+        RequestError: what it lacks.
     """
-    module = importlib.import_module(f"serbench.harness.heads.{check(name)}")
-    head: Head = module.build(hidden_size, dimensions)
-    return head
+    objective, label = chosen.objective, chosen.label
+    if objective.needs_ratings and corpus.ratings is None:
+        raise RequestError(
+            f"the head {label} learns from single ratings, and corpus '{corpus.name}' has only "
+            "consensus labels"
+        )
+    if objective.needs_annotators and corpus.anonymous:
+        raise RequestError(
+            f"the head {label} learns each annotator, and in corpus '{corpus.name}' nobody knows "
+            "who gave a rating"
+        )
+    missing = [name for name in PLANE if name not in corpus.dimensions]
+    if objective.needs_distribution and missing:
+        raise RequestError(
+            f"the head {label} learns distributions over {' and '.join(PLANE)}, and corpus "
+            f"'{corpus.name}' has no {missing[0]}"
+        )
+
+
+def summaries() -> dict[str, str]:
+    """Name and first line of each head."""
+    return {entry.name: entry.summary for entry in entries()}

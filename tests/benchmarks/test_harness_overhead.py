@@ -22,6 +22,7 @@ from serbench.harness import heads, strategy
 from serbench.harness.audio import Audio
 from serbench.harness.backbone import SAMPLE_RATE_HZ, load, locate
 from serbench.harness.cache import StateCache
+from serbench.harness.heads import Known
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Training
 from serbench.harness.prefix import Raw
@@ -72,13 +73,16 @@ def trainer(name: str, label: str, folder: Path) -> Trainer:
     waves = rng.normal(0, 0.1, (UTTERANCES, int(samples[0]))).astype(np.float32)
     labels = rng.uniform(-1, 1, (UTTERANCES, 2)).astype(np.float32)
 
+    width = encoder.model.config.hidden_size
+    known = Known(hidden_size=width, dimensions=("activation", "valence"))
+
     def open_cache(depth: int, width: int) -> StateCache:
         frames = Stages(encoder).frames(torch.from_numpy(samples)).tolist()
         return StateCache(folder, {"depth": str(depth)}, frames, width, "float32")
 
     return Trainer(
         encoder,
-        heads.build("consensus", encoder.model.config.hidden_size, 2),
+        heads.build("consensus", known),
         Data(Audio(waves.__getitem__, samples), labels, {"train": np.arange(UTTERANCES)}),
         variant=variant,
         training=Training(epochs=1, batch_size=BATCH),
@@ -106,7 +110,8 @@ def train_bare(learner: Trainer, batches: list[Raw]) -> None:
         entering = learner._prefix.enter(indices, raw, 0.0, keep=False)
         stages, depth = learner.stages, learner._prefix.depth
         hidden = stages.output(stages.run(entering.states, entering.frames, depth))
-        loss = head.loss(head(hidden, entering.frames), learner._labels[torch.from_numpy(indices)])
+        targets = learner.data.targets(indices)
+        loss = head.loss(hidden, entering.frames, targets, head.turns[0])
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

@@ -113,7 +113,7 @@ COMPARISON = Comparison(
     a=side("top-layers:layers=3+bf16+cache", 4, 5, 6),
     b=side("full", 7, repeat=1),
     group="g", backbone="wav2vec2-base", init="pretrained", corpus="mine", tested_on="mine",
-    folds=None, fold_numbers=(), head="consensus",
+    folds=None, fold_numbers=(),
     training={"epochs": 5, "batch_size": 8, "limit": None}, device="cpu", machine="0123456789ab",
     cost_only=False, synthetic=True, derived=False, test_speakers=12, paired_seeds=(0, 1, 2),
     ccc=(

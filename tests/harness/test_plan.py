@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from serbench.harness import heads
 from serbench.harness.errors import CorpusError, RequestError, SerbenchError
 from serbench.harness.plan import CorpusRef, Spec, Suite, Training, fingerprint, suite_names
 from serbench.harness.request import Request, plan, read_bytes, read_corpus
@@ -171,7 +172,7 @@ def test_every_shipped_suite_reads_and_parses() -> None:
         (Request(specs=("full",), test_corpora=("embedded",)), "a corpus 'embedded' already"),
         (Request(specs=("full",), test_corpora=("generated",) * 2), "'generated' already"),
         (Request(specs=("full",), test_corpora=("emodb=",)), "--test-corpus emodb=: the folder"),
-        (Request(specs=("full",), head="nose"), "no head 'nose'"),
+        (Request(specs=("full",), heads=("nose",)), "no head 'nose'"),
         (Request(specs=("full",), corpus="generatd"), "did you mean generated"),
         (Request(specs=("full",), corpus="emodb="), "the folder after '=' is missing"),
         (Request(specs=("full",), corpus="emodb"), "emodb"),
@@ -240,7 +241,7 @@ BASE = planned("top-layers+bf16+cache", device="cpu")[0]
         lambda s: dataclasses.replace(s, corpus_hash="other"),
         lambda s: dataclasses.replace(s, seed=1),
         lambda s: dataclasses.replace(s, device="cuda:0"),
-        lambda s: dataclasses.replace(s, head="other"),
+        lambda s: dataclasses.replace(s, head=heads.parse("distribution")),
         lambda s: dataclasses.replace(s, cost_only=True),
         lambda s: dataclasses.replace(s, cache_dtype="float16"),
         lambda s: dataclasses.replace(s, training=Training(epochs=99)),

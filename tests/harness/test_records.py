@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from serbench.harness import plan, records
+from serbench.harness import heads, plan, records
 from serbench.harness.errors import DatabaseError
 from serbench.harness.results import (
     Counts,
@@ -49,7 +49,7 @@ def make_spec(seed: int = 0) -> plan.Spec:
         corpus=plan.CorpusRef("made-up", "/data"),
         corpus_name="made-up",
         corpus_hash="manifest",
-        head="consensus",
+        head=heads.parse("consensus"),
         training=plan.Training(epochs=3),
         seed=seed,
         device="cpu",

@@ -56,7 +56,7 @@ def ending(runner: Runner, folder: Path, name: str, deed: str) -> Result:
     try:
         return runner.run(spec_of(f"ends-{name}", str(path)), lambda _: None)
     finally:
-        strategy._entries.pop(f"ends-{name}", None)
+        strategy.REGISTRY._entries.pop(f"ends-{name}", None)
 
 
 def test_a_run_that_goes_well_tells_everything(runner: Runner) -> None:
@@ -70,7 +70,7 @@ def test_a_run_that_goes_well_tells_everything(runner: Runner) -> None:
     assert result.counts.trainable_params == 0
     assert result.counts.head_params == 192 * 256 + 256 + 256 * 3 + 3
     assert result.counts.frozen_depth == result.counts.stages
-    final = [s for s in result.scores if s.epoch is None]
+    final = [s for s in result.scores if s.epoch is None and s.metric == "ccc"]
     assert [s.dimension for s in final] == ["activation", "valence", "dominance"]
     assert {s.split for s in final} == {"test"}
     assert all(len(p.predicted) == 6 for p in result.predictions)
@@ -202,7 +202,7 @@ def test_a_killed_runs_cache_serves_the_next(runner: Runner, tmp_path: Path) -> 
     )
     kept = str(tmp_path / "states")
     killed = runner.run(spec_of("ends-midway+cache", str(plugin), cache_dir=kept), lambda _: None)
-    strategy._entries.pop("ends-midway")
+    strategy.REGISTRY._entries.pop("ends-midway")
     assert killed.status == "failed"
     result = runner.run(spec_of("full+cache", cache_dir=kept), lambda _: None)
     assert result.status == "ok"
@@ -288,13 +288,13 @@ def test_a_model_is_tested_elsewhere_without_training_on_it(runner: Runner, tmp_
     spec = spec_of("frozen+cache", cache_dir=str(tmp_path), elsewhere=(other,))
     result = runner.run(spec, lambda _: None)
     assert result.status == "ok", result.message
-    own = {(s.split, s.dimension, s.epoch): s.value for s in plain.scores}
+    own = {(s.split, s.metric, s.dimension, s.epoch): s.value for s in plain.scores}
     assert own == {
-        (s.split, s.dimension, s.epoch): s.value
+        (s.split, s.metric, s.dimension, s.epoch): s.value
         for s in result.scores
         if s.corpus == spec.corpus_name
     }, "it is the same model"
-    elsewhere = [s for s in result.scores if s.corpus == "generated"]
+    elsewhere = [s for s in result.scores if s.corpus == "generated" and s.metric == "ccc"]
     assert {(s.split, s.epoch) for s in elsewhere} == {("test", None)}
     assert [s.dimension for s in elsewhere] == list(DIMENSIONS)
     predictions = [p for p in result.predictions if p.corpus == "generated"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serbench.harness import strategy
+from serbench.harness import plugins, strategy
 from serbench.harness.errors import RequestError, StrategyError
 from serbench.harness.strategy import Strategy, Variant, parse, register
 
@@ -28,8 +28,8 @@ class Plugin(Strategy):
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is gone after it."""
     strategy.discover()
-    monkeypatch.setattr(strategy, "_entries", dict(strategy._entries))
-    monkeypatch.setattr(strategy, "_problems", {})
+    monkeypatch.setattr(strategy.REGISTRY, "_entries", dict(strategy.REGISTRY._entries))
+    monkeypatch.setattr(plugins, "_problems", {})
     modules = set(sys.modules)
     yield
     for name in set(sys.modules) - modules:
@@ -129,7 +129,7 @@ def test_a_dropped_in_file_that_fails_is_told_and_the_rest_go_on(
     )
     strategy.discover()
     assert strategy.find("dropped-in").origin == str(tmp_path / "dropped_in.py")
-    (problem,) = strategy.problems().values()
+    (problem,) = plugins.problems().values()
     assert "nothing_of_the_kind" in problem
     for name in ("dropped_broken", "dropped_in"):
         sys.modules.pop(f"serbench.strategies.{name}", None)
@@ -146,7 +146,7 @@ def test_a_dropped_in_file_with_a_wrong_declaration_is_told_too(
         serbench.strategies, "__path__", [*serbench.strategies.__path__, str(tmp_path)]
     )
     strategy.discover()
-    (problem,) = strategy.problems().values()
+    (problem,) = plugins.problems().values()
     assert "no name for a strategy" in problem
 
 

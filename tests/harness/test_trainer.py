@@ -14,7 +14,7 @@ import torch
 from serbench.harness import heads, strategy
 from serbench.harness.backbone import Backbone
 from serbench.harness.cache import StateCache
-from serbench.harness.contract import SMALL, encoder, learn, sounds
+from serbench.harness.contract import KNOWN, encoder, learn, sounds
 from serbench.harness.convolutions import FrozenConvolutions
 from serbench.harness.errors import CacheError, StrategyError
 from serbench.harness.footprint import observed
@@ -23,6 +23,7 @@ from serbench.harness.plan import Training
 from serbench.harness.prefix import Raw
 from serbench.harness.results import Phase
 from serbench.harness.strategy import Strategy, Variant
+from serbench.harness.targets import Targets
 from serbench.harness.trainer import Evaluation, Trainer
 
 CPU = torch.device("cpu")
@@ -50,7 +51,7 @@ def trainer(
 
     return Trainer(
         backbone,
-        heads.build("consensus", SMALL["hidden_size"], 2),  # type: ignore[arg-type]
+        heads.build("consensus", KNOWN),
         sounds(),
         variant=chosen,
         training=settings,
@@ -156,7 +157,8 @@ def test_the_cost_of_small_steps_tells_that_of_large_ones(label: str) -> None:
     def forward() -> torch.Tensor:
         raw = Raw(batch, samples, cached=False)
         entering = learner._prefix.enter(np.arange(5), raw, 0.0, keep=False)
-        loss = learner.head.loss(learner._predict(entering), torch.randn(5, 2))
+        targets = Targets.imagined(5, 2, 0)
+        loss = learner.head.loss(*learner._encode(entering), targets, learner.head.turns[0])
         return learner._loss(loss)
 
     learner._ready_to_train()
@@ -184,7 +186,7 @@ def test_what_learns_more_computes_and_saves_more() -> None:
 def test_looking_at_a_step_leaves_no_trace() -> None:
     """Neither in gradients, nor in buffers, nor in PyTorch's generator."""
     learner = trainer("full")
-    norm = torch.nn.BatchNorm1d(SMALL["hidden_size"])  # type: ignore[arg-type]
+    norm = torch.nn.BatchNorm1d(KNOWN.hidden_size)
     learner.backbone.model.encoder.pos_conv_embed.batch_norm = norm
     before = [b.clone() for b in learner.backbone.model.buffers()]
     assert before

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from serbench.harness import plan, records
+from serbench.harness import heads, plan, records
 from serbench.harness.nvml import MemorySource
 from serbench.harness.results import (
     Counts,
@@ -54,7 +54,7 @@ def _spec(
         "corpus": plan.CorpusRef("made-up"),
         "corpus_name": "made-up",
         "corpus_hash": "manifest-1",
-        "head": "consensus",
+        "head": heads.parse("consensus"),
         "training": plan.Training(epochs=3),
         "seed": 0,
         "device": "cuda:0",

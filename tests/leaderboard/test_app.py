@@ -66,7 +66,7 @@ def test_rows_with_scores_come_before_rows_of_cost_and_new_ones_before_old(
 def test_one_comparison_at_a_time(page: Any, recorder: Any) -> None:
     recorder("full", backbone="tiny")
     recorder("full", backbone="large", backbone_hash="weights-2")
-    recorder("lora", backbone="large", backbone_hash="weights-2", head="distribution")
+    recorder("lora", backbone="large", backbone_hash="weights-2", init="weights")
     shown = page(recorder.path)
     assert len(shown.dataframe[0].value) == 1
     shown.selectbox(key="backbone").select("large").run()

@@ -255,12 +255,12 @@ def test_what_keeps_the_nearest_rows_apart_is_named(recorder: Any) -> None:
     recorder.spec("full")
     recorder.spec("full", machine="machine-2", training=Training(epochs=9))
     other = Training(epochs=9, batch_size=4)
-    recorder.spec("lora", machine="machine-2", head="distribution", training=other)
+    recorder.spec("lora", machine="machine-2", device="cpu", training=other)
     with pytest.raises(RequestError) as caught:
         compared(recorder, "full", "lora")
     assert str(caught.value) == (
         "no run of full compares with one of lora: they differ in "
-        "head (consensus and distribution), batch_size (16 and 4)"
+        "device (cuda:0 and cpu), batch_size (16 and 4)"
     )
 
 

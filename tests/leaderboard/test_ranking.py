@@ -203,7 +203,6 @@ def test_speedup_is_against_the_reference_of_the_same_comparison(recorder: Any) 
         {"device": "cpu"},
         {"backbone_hash": "weights-2"},
         {"corpus_hash": "manifest-2"},
-        {"head": "distribution"},
         {"cost_only": True},
         {"training": Training(epochs=9)},
     ],

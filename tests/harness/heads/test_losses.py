@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import audmetric
 import numpy as np
 import pytest
 import torch
 
-from serbench.harness import heads
-from serbench.harness.errors import RequestError
-from serbench.harness.heads.consensus import ccc_loss
+from serbench.harness.heads.losses import ccc_loss, cross_entropy
 
 
 def test_ccc_loss_by_hand() -> None:
@@ -47,17 +47,13 @@ def test_the_gradient_is_finite_where_nothing_varies() -> None:
     assert torch.isfinite(predicted.grad).all()
 
 
-def test_pooling_leaves_padding_out() -> None:
-    torch.manual_seed(0)
-    head = heads.build("consensus", 6, 2)
-    hidden = torch.randn(2, 5, 6)
-    hidden[1, 2:] = 0
-    lengths = torch.tensor([5, 2])
-    together = head(hidden, lengths)
-    alone = head(hidden[1:, :2], lengths[1:])
-    torch.testing.assert_close(together[1:], alone)
-
-
-def test_an_unknown_head_suggests_a_near_one() -> None:
-    with pytest.raises(RequestError, match="did you mean consensus"):
-        heads.check("concensus")
+def test_cross_entropy_by_hand_and_only_where_there_is_a_distribution() -> None:
+    predicted = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]], requires_grad=True)
+    truth = torch.tensor([[0.5, 0.5, 0.0], [torch.nan] * 3])
+    loss = cross_entropy(predicted, truth)
+    assert loss.item() == pytest.approx(-0.5 * math.log(0.5) - 0.5 * math.log(0.25), abs=1e-6)
+    loss.backward()
+    assert predicted.grad is not None
+    assert torch.isfinite(predicted.grad).all()
+    assert (predicted.grad[1] == 0).all()
+    assert cross_entropy(predicted, torch.full_like(truth, torch.nan)).item() == 0
