@@ -112,7 +112,7 @@ def plan(request: Request) -> Planned:
         training=training,
         seed=0,
         elsewhere=_elsewhere(request, corpus),
-        enrol=_enrol(request),
+        enrol=_enrol(request, chosen_heads),
         device=device,
         cost_only=suite.cost_only,
         suite=suite.name or None,
@@ -170,13 +170,15 @@ def _heads(texts: Sequence[str], corpus: Corpus, training: Training) -> list[Cho
     return found
 
 
-def _enrol(request: Request) -> int | None:
+def _enrol(request: Request, chosen_heads: Sequence[Chosen]) -> int | None:
     if request.enrol is None:
         return None
     if request.enrol < 1:
         raise RequestError(f"--enrol takes a number of ratings from 1 on, not {request.enrol}")
     if not request.test_corpora:
         raise RequestError("--enrol is for the annotators of a --test-corpus, and there is none")
+    if not any(head.objective.needs_annotators for head in chosen_heads):
+        raise RequestError("--enrol: no head here predicts single annotators")
     return request.enrol
 
 

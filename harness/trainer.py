@@ -31,6 +31,11 @@ from serbench.harness.targets import Ratings, Targets, batch
 
 __all__ = ["Data", "Evaluation", "Trainer"]
 
+MOMENTUM = 0.9
+"""As in Tavernor et al. (2024), arXiv:2408.11956."""
+PLATEAU_DECAY = 0.1
+"""What they leave open: the default of PyTorch's own plateau schedule."""
+
 Split = Literal["train", "validation", "test"]
 
 
@@ -114,7 +119,7 @@ class Trainer:
         self._optimizer: torch.optim.Optimizer | None = None
         self._learning: frozenset[str] = frozenset()
         self._ever_learning: dict[str, nn.Parameter] = {}
-        self._step = 0
+        self._step = self._plateaus = 0
         self._best: dict[str, Tensor] = {}
         self._unproven = True
         self._validates = False
@@ -178,8 +183,12 @@ class Trainer:
             if evaluation.mean > best:
                 best, self.best_epoch = evaluation.mean, epoch
                 self._best = _copied(self._ever_learning)
-            elif epoch - (self.best_epoch or 0) >= self.training.patience:
+                continue
+            since = epoch - (self.best_epoch or 0)
+            if since >= self.training.patience:
                 break
+            if since % max(1, self.training.patience // 2) == 0:
+                self._plateaus += 1
         self._restore_best()
 
     def test(self) -> Evaluation:
@@ -195,6 +204,28 @@ class Trainer:
         own, self._prefix = self._prefix, self._prefix.elsewhere(data.audio)
         try:
             return self._evaluate(data, "test", "elsewhere", None)
+        finally:
+            self._prefix = own
+
+    @torch.no_grad()
+    def everybody_elsewhere(self, data: Data, indices: Indices) -> Iterator[tuple[Indices, Tensor]]:
+        """What each annotator would say of utterances of such a corpus.
+
+        Yields:
+            utterances of a batch, and the predictions (B, A, D); nothing from a head that predicts
+            no single annotators
+        """
+        own, self._prefix = self._prefix, self._prefix.elsewhere(data.audio)
+        self._ready_to_evaluate()
+        batches = ordered_batches(data.audio.samples[indices], self.training.batch_size)
+        chosen = [indices[batch] for batch in batches]
+        try:
+            with self._clocked("elsewhere", None) as gauge:
+                entering = self._entering(chosen, gauge, "elsewhere", None)
+                for batch, each in zip(chosen, entering, strict=True):
+                    said = self.head.everybody(*self._encode(each))
+                    if said is not None:
+                        yield batch, said
         finally:
             self._prefix = own
 
@@ -290,7 +321,12 @@ class Trainer:
             groups.append({"params": [self.backbone.layer_weights], "lr": lr})
         groups.append({"params": list(self.head.parameters()), "lr": self.training.head_lr})
         groups = [group for group in groups if group["params"]]
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.training.weight_decay, fused=True)
+        decay = self.training.weight_decay
+        optimizer: torch.optim.Optimizer
+        if self.training.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=decay, fused=True)
+        else:
+            optimizer = torch.optim.AdamW(groups, weight_decay=decay, fused=True)
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
         if former is not None:
@@ -336,6 +372,10 @@ class Trainer:
         self.stages.set_training(self._prefix.depth)
         self.head.train()
 
+    def _ready_to_evaluate(self) -> None:
+        self.stages.set_training(len(self.stages))
+        self.head.eval()
+
     def _loss(self, loss: Tensor) -> Tensor:
         penalty = self.variant.strategy.penalty(self.backbone)
         return loss if penalty is None else loss + penalty
@@ -365,7 +405,9 @@ class Trainer:
         self._step += 1
 
     def _rate(self) -> float:
-        """Share of the peak learning rate: a linear rise, then a linear fall to zero."""
+        """Share of the peak learning rate, as `Training.schedule` says."""
+        if self.training.schedule == "plateau":
+            return PLATEAU_DECAY**self._plateaus
         total = self.backbone.total_steps
         rise = max(1, round(total * self.training.warmup))
         if self._step < rise:
@@ -397,8 +439,7 @@ class Trainer:
         indices = data.splits[split]
         samples = data.audio.samples[indices]
         batches = [indices[b] for b in ordered_batches(samples, self.training.batch_size)]
-        self.stages.set_training(len(self.stages))
-        self.head.eval()
+        self._ready_to_evaluate()
         with self._clocked(phase, epoch) as gauge:
             answers = [
                 self._answer(data.targets(each), entering, whole=phase != "validate")

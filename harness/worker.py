@@ -21,16 +21,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from serbench.harness import backbone as backbones
 from serbench.harness import corpora, footprint, heads, nvml, strategy
 from serbench.harness.arithmetic import check_kernels
 from serbench.harness.audio import Audio, in_threads, kept_in_memory, standardised
 from serbench.harness.backbone import SAMPLE_RATE_HZ, Backbone, Located
+from serbench.harness.batches import Indices
 from serbench.harness.cache import StateCache, default_folder
 from serbench.harness.corpora.base import SPLITS, Corpus, Split
 from serbench.harness.corpora.folds import parted
 from serbench.harness.distributions import CELLS
+from serbench.harness.enrolment import Enrolment
 from serbench.harness.errors import RequestError, SerbenchError, StrategyError
 from serbench.harness.export import export
 from serbench.harness.guard import Guard
@@ -404,6 +407,49 @@ def _test_elsewhere(spec: Spec, corpus: Corpus, learner: Trainer, send: Send) ->
         _tell_of_cuts(spec, found, data, ("test",), send)
         evaluation = learner.test_elsewhere(data)
         _tell(spec, found, corpus.dimensions, evaluation, data, send)
+        if spec.enrol and spec.head.objective.needs_annotators:
+            _test_enrolled(spec, found, corpus.dimensions, learner, data, send)
+
+
+def _test_enrolled(
+    spec: Spec,
+    corpus: Corpus,
+    dimensions: tuple[str, ...],
+    learner: Trainer,
+    data: Data,
+    send: Send,
+) -> None:
+    """Let known annotators stand for those of a further corpus, who enrol by what is not tested."""
+    assert data.ratings is not None
+    assert spec.enrol is not None
+    enrolment = Enrolment(
+        ratings=data.ratings,
+        outside=np.concatenate([data.splits["train"], data.splits["validation"]]),
+        each=spec.enrol,
+        seed=spec.seed,
+    )
+    count, people = len(enrolment.people), len(data.ratings.people)
+    who = f"{count if people else 0} of {people} known annotators of {corpus.name}"
+    send(Note(f"{who} have {spec.enrol} ratings outside its test split to enrol with"))
+    if not (count and people):
+        return
+
+    def everybody(indices: npt.NDArray[np.int64]) -> Iterator[tuple[Indices, Tensor]]:
+        return learner.everybody_elsewhere(data, indices)
+
+    likeness = enrolment.likeness(everybody)
+    tested, least = data.splits["test"], spec.training.least_ratings
+    for way, column, value in enrolment.scores(likeness, tested, everybody, least):
+        if dimensions[column] in corpus.dimensions:
+            send(
+                Score(
+                    corpus=corpus.name,
+                    split="test",
+                    metric=f"annotator_ccc_enrolled_{way}",
+                    dimension=dimensions[column],
+                    value=value,
+                )
+            )
 
 
 def _tell(

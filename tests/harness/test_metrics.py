@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 
-from serbench.harness.metrics import METRICS, ccc, count, noise_sentence, size, written
+from serbench.harness.metrics import (
+    METRICS,
+    ccc,
+    ccc_by_group,
+    count,
+    jsd,
+    noise_sentence,
+    size,
+    tvd,
+    written,
+)
 
 RANK_KEYS = (
     "ccc_activation",
@@ -165,3 +176,34 @@ def test_the_noise_floor_in_words() -> None:
         "The same run twice differed by up to 3.1 % in an epoch's time, 10.0 % in the whole run's, "
         "0.000 in CCC (3 pairs): smaller differences are ties."
     )
+
+
+def test_distances_of_distributions_by_hand() -> None:
+    p, q = np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.0, 1.0], [0.5, 0.5]])
+    np.testing.assert_allclose(tvd(p, q), [1, 0])
+    np.testing.assert_allclose(jsd(p, q), [math.log(2), 0], atol=1e-15)
+
+
+def test_distances_of_distributions_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    p, q = (rng.dirichlet(np.full(16, 0.3), 50).reshape(50, 4, 4) for _ in range(2))
+    p[:, 0, 0] = 0
+    p /= p.sum(axis=(1, 2), keepdims=True)
+    expected = [jensenshannon(a.ravel(), b.ravel()) ** 2 for a, b in zip(p, q, strict=True)]
+    np.testing.assert_allclose(jsd(p, q), expected, rtol=1e-9)
+    difference = [abs(a - b).sum() / 2 for a, b in zip(p, q, strict=True)]
+    np.testing.assert_allclose(tvd(p, q), difference)
+    assert (jsd(p, p) == 0).all()
+
+
+def test_the_ccc_of_groups_is_that_of_each() -> None:
+    rng = np.random.default_rng(1)
+    truth, guess = rng.normal(size=(2, 300))
+    group = rng.integers(0, 20, 300)
+    guess[::7] = np.nan
+    truth[group == 3] = guess[group == 3] = 0.25
+    group[group == 4] = 5
+    found = ccc_by_group(truth, guess, group, 21)
+    each = [ccc(truth[group == g], guess[group == g]) for g in range(21)]
+    np.testing.assert_allclose(found, each, rtol=1e-9)
+    assert np.isnan(found[[3, 4, 20]]).all()

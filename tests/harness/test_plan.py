@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from serbench.harness import heads
+from serbench.harness.corpora import embedded
 from serbench.harness.errors import CorpusError, RequestError, SerbenchError
 from serbench.harness.plan import CorpusRef, Spec, Suite, Training, fingerprint, suite_names
 from serbench.harness.request import Request, plan, read_bytes, read_corpus
@@ -173,6 +174,27 @@ def test_every_shipped_suite_reads_and_parses() -> None:
         (Request(specs=("full",), test_corpora=("generated",) * 2), "'generated' already"),
         (Request(specs=("full",), test_corpora=("emodb=",)), "--test-corpus emodb=: the folder"),
         (Request(specs=("full",), heads=("nose",)), "no head 'nose'"),
+        (
+            Request(
+                specs=("full",),
+                heads=("annotators:schedule=interleaved",),
+                settings={"accumulate": "2"},
+            ),
+            "a step for each task",
+        ),
+        (Request(specs=("full",), enrol=5), "--enrol is for the annotators of a --test-corpus"),
+        (
+            Request(specs=("full",), enrol=0, test_corpora=("generated",)),
+            "--enrol takes a number of ratings from 1 on",
+        ),
+        (
+            Request(
+                specs=("full",), enrol=3, test_corpora=("generated",), heads=("mean-variance",)
+            ),
+            "no head here predicts single annotators",
+        ),
+        (Request(specs=("full",), settings={"optimizer": "adam"}), "optimizer: .*'adamw'"),
+        (Request(specs=("full",), settings={"least_ratings": "1"}), "at least 2"),
         (Request(specs=("full",), corpus="generatd"), "did you mean generated"),
         (Request(specs=("full",), corpus="emodb="), "the folder after '=' is missing"),
         (Request(specs=("full",), corpus="emodb"), "emodb"),
@@ -242,6 +264,10 @@ BASE = planned("top-layers+bf16+cache", device="cpu")[0]
         lambda s: dataclasses.replace(s, seed=1),
         lambda s: dataclasses.replace(s, device="cuda:0"),
         lambda s: dataclasses.replace(s, head=heads.parse("distribution")),
+        lambda s: dataclasses.replace(s, head=heads.parse("annotators")),
+        lambda s: dataclasses.replace(s, head=heads.parse("annotators:bandwidth=0.3")),
+        lambda s: dataclasses.replace(s, enrol=5),
+        lambda s: dataclasses.replace(s, training=Training(optimizer="sgd")),
         lambda s: dataclasses.replace(s, cost_only=True),
         lambda s: dataclasses.replace(s, cache_dtype="float16"),
         lambda s: dataclasses.replace(s, training=Training(epochs=99)),
@@ -296,3 +322,47 @@ def test_a_corpus_without_all_splits_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "03a01Fa.wav", np.zeros(1600), 16_000)
     with pytest.raises(RequestError, match="'emodb' has no test and no validation split"):
         planned("full", corpus=f"emodb={tmp_path}")
+
+
+def test_each_variant_is_run_with_each_head() -> None:
+    chosen = ("annotators", "annotators:tasks=1+3", "distribution", " annotators ")
+    specs = planned("full", "frozen", heads=chosen)
+    assert [spec.name for spec in specs] == [
+        "full@annotators",
+        "full@distribution",
+        "frozen@annotators",
+        "frozen@distribution",
+    ], "what is the same head is one"
+    assert planned("full")[0].name == "full"
+
+
+def test_a_later_setting_leaves_what_is_finished_finished() -> None:
+    """The fingerprint of a run of before, as `runs.db` has it: anything else would run again."""
+    spec = dataclasses.replace(
+        BASE, backbone_hash="b", corpus_hash="c", source_hash="s", training=Training()
+    )
+    software = {"torch": "2", "transformers": "5", "peft": "0", "threads": 2}
+    assert fingerprint(spec, "machine", software) == "a9339926c16f82c3ff4f9425"
+
+
+@pytest.mark.parametrize("head", ["annotators", "distribution", "mean-variance", "evidential"])
+def test_a_head_of_ratings_is_refused_where_there_are_none(head: str) -> None:
+    bare = dataclasses.replace(embedded.load(None), ratings=None)
+    with pytest.raises(RequestError, match="learns from single ratings"):
+        heads.require(heads.parse(head), bare)
+
+
+def test_a_head_of_annotators_is_refused_where_nobody_knows_them() -> None:
+    anonymous = dataclasses.replace(embedded.load(None), anonymous=True)
+    heads.require(heads.parse("distribution"), anonymous)
+    with pytest.raises(RequestError, match="nobody knows who gave a rating"):
+        heads.require(heads.parse("annotators"), anonymous)
+
+
+def test_a_head_of_distributions_is_refused_without_valence() -> None:
+    corpus = embedded.load(None)
+    half = dataclasses.replace(corpus, utterances=corpus.utterances.drop(columns="valence"))
+    heads.require(heads.parse("annotators:tasks=1"), half)
+    for head in ("annotators:tasks=1+3", "distribution"):
+        with pytest.raises(RequestError, match="has no valence"):
+            heads.require(heads.parse(head), half)

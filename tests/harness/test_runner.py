@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serbench.harness import corpora, strategy
+from serbench.harness import corpora, heads, strategy
 from serbench.harness.metrics import DIMENSIONS, ccc
 from serbench.harness.plan import CorpusRef, Elsewhere, Spec
 from serbench.harness.request import Request, plan
@@ -308,3 +308,29 @@ def test_a_model_is_tested_elsewhere_without_training_on_it(runner: Runner, tmp_
         (score,) = [s for s in elsewhere if s.dimension == part.dimension]
         assert score.value == pytest.approx(ccc(truth, predicted), abs=1e-6)
     assert [p.phase for p in result.phases][-2:] == ["test", "elsewhere"]
+
+
+def test_annotators_of_another_corpus_enrol(runner: Runner) -> None:
+    other = Elsewhere(
+        ref=CorpusRef("generated", "speakers=9,utterances=8"),
+        name="generated:speakers=9,utterances=8",
+        hash="h",
+        synthetic=True,
+        derived=False,
+    )
+    spec = dataclasses.replace(
+        spec_of("frozen", elsewhere=(other,), enrol=4), head=heads.parse("annotators")
+    )
+    spec = dataclasses.replace(
+        spec, training=dataclasses.replace(spec.training, least_ratings=2, limit=20)
+    )
+    result = runner.run(spec, lambda _: None)
+    assert result.status == "ok", result.message
+    assert "annotators of generated" in " ".join(result.notes)
+    elsewhere = {s.metric for s in result.scores if s.corpus.startswith("generated")}
+    enrolled = {f"annotator_ccc_enrolled_{way}" for way in ("one", "two", "random", "none")}
+    assert enrolled < elsewhere
+    assert {"tvd", "jsd"} < elsewhere
+    assert not any(metric.endswith("_told") for metric in elsewhere)
+    own = {s.metric for s in result.scores if s.corpus == spec.corpus_name}
+    assert {"tvd_told", "tvd_true", "annotator_ccc_told"} < own

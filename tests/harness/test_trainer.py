@@ -33,6 +33,7 @@ def trainer(
     variant: str | Variant,
     phases: list[Phase] | None = None,
     dropout: float | None = None,
+    head: str = "consensus",
     **training: Any,
 ) -> Trainer:
     """A trainer over ten short sounds, without a cache; `dropout` replaces every probability."""
@@ -51,7 +52,7 @@ def trainer(
 
     return Trainer(
         backbone,
-        heads.build("consensus", KNOWN),
+        heads.build(head, KNOWN),
         sounds(),
         variant=chosen,
         training=settings,
@@ -411,3 +412,66 @@ def test_predictions_that_are_no_numbers_are_no_result() -> None:
         next(learner.head.parameters()).fill_(float("nan"))
     with pytest.raises(StrategyError, match="diverged"):
         learner.test()
+
+
+def test_on_a_plateau_the_learning_rate_falls_to_a_tenth() -> None:
+    learner = trainer("frozen", epochs=9, patience=4, schedule="plateau")
+    scores = [0.1, 0.5, 0.2, 0.3, 0.6, 0, 0, 0, 0]
+    Scripted(learner, scores)
+    rates: list[float] = []
+    learner.fit(lambda *_: rates.append(learner._rate()))
+    # Told before each epoch's score is looked at.
+    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_sgd_has_the_published_momentum() -> None:
+    learner = trainer("frozen", optimizer="sgd", weight_decay=0.0)
+    learner.fit(None)
+    assert isinstance(learner._optimizer, torch.optim.SGD)
+    assert {group["momentum"] for group in learner._optimizer.param_groups} == {0.9}
+    assert learner.footprint.optimizer_bytes == 4 * sum(
+        p.numel() for p in learner.head.parameters()
+    )
+
+
+def test_tasks_that_take_turns_make_a_step_each() -> None:
+    steps: dict[str, Any] = {}
+    for schedule in ("summed", "interleaved"):
+        phases: list[Phase] = []
+        head = f"annotators:tasks=1+3,schedule={schedule}"
+        learner = trainer("top-layers:layers=1", phases, head=head, batch_size=6)
+        learner.fit(None)
+        steps[schedule] = learner._step
+        assert [p.steps for p in phases if p.phase == "train"] == [1, 1], "batches, not steps"
+        (flops,) = {p.flops for p in phases if p.phase == "train"}
+        steps[f"{schedule} flops"] = flops
+    assert steps["summed"] == 2
+    assert steps["interleaved"] == 4
+    assert steps["interleaved flops"] == pytest.approx(2 * steps["summed flops"], rel=0.05)
+
+
+def test_a_warmed_up_head_changes_its_tasks_midway_and_keeps_its_best_epoch() -> None:
+    learner = trainer("frozen", head="annotators:warmup=2,tasks=1", epochs=4, batch_size=6)
+    Scripted(learner, [0.1, 0.9, 0.2, 0.3])
+    turns = []
+    learner.fit(lambda *_: turns.append(learner.head.turns))
+    assert turns == [(("consensus",),)] * 2 + [(("1",),)] * 2
+    weight = learner.head.get_parameter("layer.weight")
+    assert (weight == 0).all(), "in the best epoch nobody had departed yet"
+
+
+def test_validation_asks_for_labels_alone() -> None:
+    """Predicting every annotator for each utterance would be paid for in each epoch."""
+    learner = trainer("frozen", head="annotators")
+    evaluations: list[Evaluation] = []
+    learner.fit(lambda _, evaluation: evaluations.append(evaluation))
+    assert all(a.distributions is None for e in evaluations for a in e.answers)
+    assert all(a.distributions is not None for a in learner.test().answers)
+
+
+def test_a_head_that_leaves_a_dimension_out_has_no_score_there() -> None:
+    learner = trainer("frozen", head="distribution")
+    learner.head.predicts = (True, False)
+    with torch.no_grad():
+        found = learner._evaluate(learner.data, "test", "test", None)
+    assert np.isfinite(found.ccc[0])
