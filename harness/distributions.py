@@ -84,9 +84,8 @@ class DiffKDE(Estimator):
     a histogram, and it a density, of which each cell gets its mean, normalised to sum to 1.
 
     A single rating has no SD: s is then the width of a cell. Where all ratings are the same, s is
-    0, or 1e-12 as published; the observations are one point of that dimension, its diffusion time
-    is far below a bin's width squared, and the mass stays in the cell that the point is in. The
-    gradient with respect to s is there 0.
+    1e-12, as published, and its gradient 0; the observations share a bin, the diffusion time is far
+    below a bin's width squared, and all but some thousandths of the mass stay in that bin's cell.
 
     The subset is the same in both dimensions. Observations of one utterance do not depend on those
     of another in `of_pairs`; in `of_everybody` all utterances share their subsets of annotators.
@@ -270,7 +269,7 @@ class _Ratings:
         order = values[:, 1].detach().argsort()
         for key in (values[:, 0].detach(), _moved(utterance, values)):
             order = order[key[order].argsort(stable=True)]
-        return cls(torch.cat([values[order], torch.zeros_like(values[:1])]), counts)
+        return cls(torch.cat([values[order], values.new_zeros(1, 2)]), counts)
 
     def all(self) -> Tensor:
         """Numbers of all utterances."""
