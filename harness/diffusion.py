@@ -16,10 +16,13 @@ LATEST = 0.1
 """End of the published search for the diffusion time. Times are of axes of length 1."""
 EARLIEST = 1e-4
 """Its start here, as a share of a bin's width squared: earlier than any root."""
-EVALUATIONS = 16
-"""Of the equation for its root. Of 5,000 clouds of points the slowest took 13 to rounding."""
-VANISHED = 40.0
-"""A frequency is left out where a Gaussian factor is below exp(-40), about 4e-18."""
+STEPS = 16
+"""Towards the root, at most. Of 5,000 clouds of points the slowest took 13."""
+BLIND_STEPS = 8
+"""Where there will be a gradient, and with it one more step, and no device is waited for. Of 6,000
+soft histograms the slowest took 7."""
+VANISHED = 35.0
+"""A frequency is left out where a Gaussian factor is below exp(-35), about 6e-16."""
 LEVELS = (4, 3, 2)
 """Orders i + j of the functionals whose times follow from those of the order above."""
 
@@ -78,15 +81,18 @@ def diffuse(spectrum: Tensor, total: Tensor, bins: int) -> Diffused:
         bins: n, of an axis; what frequencies there are from K to n is left out
     """
     frequencies = spectrum.shape[-1]
-    vanished = VANISHED / (math.pi * frequencies) ** 2 if frequencies < bins else 0.0
-    functionals = _Functionals.of(spectrum, total, bins)
-    log_time = functionals.root(max(vanished / 2, EARLIEST / bins**2))
+    # The functionals are of squares, in which a Gaussian factor vanishes a root of two earlier.
+    few = frequencies if frequencies == bins else round(frequencies / math.sqrt(2))
+    functionals = _Functionals.of(spectrum[:, :few, :few], total, bins)
+    vanished = VANISHED / (math.pi * few) ** 2
+    log_time = functionals.root(EARLIEST / bins**2 if few == bins else vanished / 2)
     psi, used = functionals.at(log_time.exp())
     first, second = functionals.times(psi)
     k = torch.arange(frequencies, dtype=spectrum.dtype, device=spectrum.device)
     rows, columns = (torch.exp(-((math.pi * k) ** 2) * t[:, None] / 2) for t in (second, first))
-    least = torch.cat([*used, first[:, None] / 2, second[:, None] / 2], dim=1).amin(dim=1)
-    return Diffused(spectrum * rows[:, :, None] * columns[:, None, :], least > vanished)
+    least = torch.cat([*used, first[:, None], second[:, None]], dim=1).amin(dim=1)
+    complete = (least > vanished) | (few == bins)
+    return Diffused(spectrum * rows[:, :, None] * columns[:, None, :], complete)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +123,8 @@ class _Functionals:
         used = [time[:, None]]
         psi = self._psi(used[0], max(LEVELS) + 1)
         for order in LEVELS:
-            constants = self.unit * _constants(order, psi.dtype, psi.device)
-            scaled = constants / (math.pi * self.total * _positive(psi[:, 1:] + psi[:, :-1]))
+            constants = _constants(order, self.bins, psi.dtype, psi.device)
+            scaled = constants / (self.total * _positive(psi[:, 1:] + psi[:, :-1]))
             used.append(scaled ** (1 / (2 + order)) / self.unit)
             psi = self._psi(used[-1], order)
         return psi, used
@@ -126,9 +132,9 @@ class _Functionals:
     def _psi(self, time: Tensor, order: int) -> Tensor:
         """ψ(i, order - i) of each i, (B, order + 1), each at its own time or all at one (B, 1)."""
         frequencies = self.power.shape[-1]
-        squares, powers = _powers(order, frequencies, self.bins, time.dtype, time.device)
-        faded = torch.exp(-self.unit * squares * time[:, :, None])
-        return (((faded * powers.flip(0)) @ self.power) * (faded * powers)).sum(dim=2)
+        rates, powers, mirrored = _tables(order, frequencies, self.bins, time.dtype, time.device)
+        faded = torch.exp(rates * time[:, :, None])
+        return ((faded * mirrored) @ self.power * (faded * powers)).sum(dim=2)
 
     def excess(self, log_time: Tensor) -> Tensor:
         """Of the same sign and root as t - (t - γ)/γ, and nearly linear in log t."""
@@ -146,12 +152,14 @@ class _Functionals:
         low, high = (
             torch.full_like(self.power[:, 0, 0], math.log(end)) for end in (earliest, LATEST)
         )
+        learning = torch.is_grad_enabled() and self.power.requires_grad
         with torch.no_grad():
             at_low, at_high = self.excess(low), self.excess(high)
             inside = (at_low > 0) & (at_high < 0)
-            found = _bracketed(self.excess, low, high, at_low, at_high)
-            found = torch.where(inside, found, torch.where(at_high < 0, low, high))
-        if not (torch.is_grad_enabled() and self.power.requires_grad):
+            outside = torch.where(at_high < 0, low, high)
+            low, high = torch.where(inside, low, outside), torch.where(inside, high, outside)
+            found = _bracketed(self.excess, low, high, at_low, at_high, blind=learning)
+        if not learning:
             return found
         place = found.clone().requires_grad_()
         excess = self.excess(place)
@@ -161,22 +169,32 @@ class _Functionals:
     def times(self, psi: Tensor) -> tuple[Tensor, Tensor]:
         """Times t1 and t2, (B,) each, along axis 1 and axis 0."""
         p02, p11, p20 = (_positive(column) for column in psi.unbind(dim=1))
-        scale = 4 * math.pi * self.total[:, 0] * self.unit**2 * (p11 + (p02 * p20).sqrt())
+        scale = 4 * math.pi * self.total[:, 0] * self.unit**2 * (p11 + p02.sqrt() * p20.sqrt())
         ratio = (p02 / p20) ** 0.75
         return (ratio / scale) ** (1 / 3), (1 / (ratio * scale)) ** (1 / 3)
 
 
 def _bracketed(
-    function: Callable[[Tensor], Tensor], a: Tensor, b: Tensor, at_a: Tensor, at_b: Tensor
+    function: Callable[[Tensor], Tensor],
+    a: Tensor,
+    b: Tensor,
+    at_a: Tensor,
+    at_b: Tensor,
+    *,
+    blind: bool,
 ) -> Tensor:
     """Root between a and b, elementwise: Anderson and Björck (1973), BIT 13, a regula falsi.
 
-    A fixed number of steps, so that a device is not waited for.
+    Args:
+        blind: take a fixed number of steps rather than look whether the roots are found
     """
-    for _ in range(EVALUATIONS):
+    enough = torch.finfo(a.dtype).eps ** 0.75
+    for _ in range(BLIND_STEPS if blind else STEPS):
         step = at_b * (b - a) / (at_b - at_a)
         middle = b - torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
         at_middle = function(middle)
+        if not blind and bool(((at_middle.abs() < enough) | (a == b)).all()):
+            return middle
         same = at_middle * at_b > 0
         shrunk = 1 - at_middle / at_b
         shrunk = torch.where(shrunk > 0, shrunk, 0.5)
@@ -208,20 +226,21 @@ def _cosines(bins: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 @lru_cache
 @torch.inference_mode(False)
-def _powers(
+def _tables(
     order: int, frequencies: int, bins: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """k²/n, (K,), and its powers from 0 to the order, (order + 1, K)."""
-    squares = torch.arange(frequencies, dtype=torch.float64) ** 2 / bins
-    powers = squares ** torch.arange(order + 1)[:, None]
-    return squares.to(device, dtype), powers.to(device, dtype)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """-π²k², (K,); (k²/n)^i and (k²/n)^(order - i) of each i, (order + 1, K)."""
+    squares = torch.arange(frequencies, dtype=torch.float64) ** 2
+    powers = (squares / bins) ** torch.arange(order + 1)[:, None]
+    rates, powers = (table.to(device, dtype) for table in (-(math.pi**2) * squares, powers))
+    return rates, powers, powers.flip(0)
 
 
 @lru_cache
 @torch.inference_mode(False)
-def _constants(order: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(1 + 2^-(order+1))/3 · (2i-1)!! (2j-1)!! of each i, (order + 1,)."""
+def _constants(order: int, bins: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """πn(1 + 2^-(order+1))/3 · (2i-1)!! (2j-1)!! of each i, (order + 1,)."""
     odd = [math.prod(range(1, 2 * i, 2)) for i in range(order + 1)]
-    share = (1 + 2 ** -(order + 1)) / 3
-    constants = [share * i * j for i, j in zip(odd, reversed(odd), strict=True)]
+    scale = math.pi * bins * (1 + 2 ** -(order + 1)) / 3
+    constants = [scale * i * j for i, j in zip(odd, reversed(odd), strict=True)]
     return torch.tensor(constants, dtype=dtype, device=device)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from serbench.harness.diffusion import cosines, diffuse, synthesise
@@ -23,7 +24,7 @@ AT_ONCE = 64
 """Utterances in memory at a time where no gradient is needed."""
 MOST_RATINGS = 20_000
 """Ratings in memory at a time, likewise: 200 observations of each take some 100 MB."""
-FEWEST_FREQUENCIES = 64
+FEWEST_FREQUENCIES = 112
 """Tried first where no gradient is needed; where there is more detail, twice as many, and so on."""
 
 
@@ -83,9 +84,8 @@ class DiffKDE(Estimator):
     a histogram, and it a density, of which each cell gets its mean, normalised to sum to 1.
 
     A single rating has no SD: s is then the width of a cell. Where all ratings are the same, s is
-    0, or 1e-12 as published; the observations are one point of that dimension, its diffusion time
-    is far below a bin's width squared, and the mass stays in the cell that the point is in. The
-    gradient with respect to s is there 0.
+    1e-12, as published, and its gradient 0; the observations share a bin, the diffusion time is far
+    below a bin's width squared, and all but some thousandths of the mass stay in that bin's cell.
 
     The subset is the same in both dimensions. Observations of one utterance do not depend on those
     of another in `of_pairs`; in `of_everybody` all utterances share their subsets of annotators.
@@ -169,7 +169,7 @@ class DiffKDE(Estimator):
         masses = _normalised(_floored(synthesise(diffused.spectrum, pooled)))
         rest = diffused.complete.logical_not().nonzero()[:, 0]
         if len(rest):
-            masses[rest] = self._masses(observed[rest], cells, 2 * frequencies)
+            masses[rest] = self._masses(observed[rest], cells, 3 * frequencies // 2)
         return masses
 
     def _binned(self, observed: Tensor, basis: Tensor) -> Tensor:
@@ -178,8 +178,9 @@ class DiffKDE(Estimator):
             at = ((observed + 1) * (self.bins / 2)).long().clamp_max(self.bins - 1)
             return basis[at]
         edges = torch.linspace(-1, 1, self.bins + 1, dtype=basis.dtype, device=basis.device)
-        beyond = torch.sigmoid(self.sharpness * (observed[..., None] - edges))
-        return (beyond[..., :-1] - beyond[..., 1:]) @ basis
+        # σ at each edge once: what a bin's two edges differ by is the basis's to say.
+        steps = F.pad(basis, (0, 0, 0, 1)) - F.pad(basis, (0, 0, 1, 0))
+        return torch.sigmoid(self.sharpness * (observed[..., None] - edges)) @ steps
 
 
 HARD = DiffKDE(bins=512, sharpness=None)
@@ -276,7 +277,7 @@ class _Ratings:
         order = values[:, 1].detach().argsort()
         for key in (values[:, 0].detach(), _moved(utterance, values)):
             order = order[key[order].argsort(stable=True)]
-        return cls(torch.cat([values[order], torch.zeros_like(values[:1])]), counts)
+        return cls(torch.cat([values[order], values.new_zeros(1, 2)]), counts)
 
     def all(self) -> Tensor:
         """Numbers of all utterances."""
