@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Set
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from serbench.harness import console, plugins, strategy
+from serbench.harness import console, heads, plugins, strategy
 from serbench.harness.errors import RequestError, SerbenchError
 from serbench.harness.metrics import size
 
@@ -37,7 +38,8 @@ app.add_typer(cache_app, name="cache")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Database = Annotated[str, typer.Option("--db", help="SQLite file or SQLAlchemy URL.")]
 Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", metavar="FILE.py", help="Also load this strategy.")
+    list[str] | None,
+    typer.Option("--plugin", metavar="FILE.py", help="Also load this strategy or head."),
 ]
 Machine = Annotated[str | None, typer.Option(help="Only this machine's rows.")]
 Corpus = Annotated[str | None, typer.Option(help="Only this corpus.")]
@@ -351,23 +353,43 @@ def doctor(
         sys.exit(FAILED)
 
 
+Folder = Annotated[str, typer.Option("--dir", help="Where to write the file.")]
+
+
 @app.command("new-strategy")
 def new_strategy(
-    name: Annotated[str, typer.Argument(help="Such as norm-tuning.")],
-    folder: Annotated[str, typer.Option("--dir", help="Where to write the file.")] = ".",
+    name: Annotated[str, typer.Argument(help="Such as norm-tuning.")], folder: Folder = "."
 ) -> None:
     """Write a strategy plugin to start from; it works as it is."""
-    from serbench.harness.scaffold import write
-
     strategy.discover()
-    if name in {entry.name for entry in strategy.entries()}:
-        raise RequestError(f"there is a strategy '{name}' already; choose another name")
-    path = write(name, Path(folder))
+    path = _written("strategy", name, {entry.name for entry in strategy.entries()}, folder)
     console.say(
         f"Wrote {path}. It trains the layer norms until you change it.\n"
         f"  try it:  serbench run {name} --plugin {path}\n"
         f"  test it: SERBENCH_PLUGINS={path} pytest --pyargs serbench.harness.contract -k {name}"
     )
+
+
+@app.command("new-head")
+def new_head(
+    name: Annotated[str, typer.Argument(help="Such as huber.")], folder: Folder = "."
+) -> None:
+    """Write a plugin of a head, which is what is predicted; it works as it is."""
+    path = _written("head", name, {entry.name for entry in heads.entries()}, folder)
+    console.say(
+        f"Wrote {path}. It learns the labels by their Huber loss until you change it.\n"
+        f"  try it:  serbench run frozen+cache --head {name} --plugin {path}\n"
+        f"  test it: SERBENCH_PLUGINS={path} pytest --pyargs serbench.harness.contract"
+        f" -k head-{name}"
+    )
+
+
+def _written(kind: str, name: str, taken: Set[str], folder: str) -> Path:
+    from serbench.harness.scaffold import write
+
+    if name in taken:
+        raise RequestError(f"there is a {kind} '{name}' already; choose another name")
+    return write(kind, name, Path(folder))
 
 
 class Kind(str, Enum):
@@ -404,19 +426,25 @@ def list_(
 
 def _listed(kind: Kind) -> list[dict[str, Any]]:
     if kind is Kind.strategies:
-        return [
-            {"name": e.name, "what learns": e.summary, "settings": e.fields(), "origin": e.origin}
-            for e in strategy.entries()
-        ]
+        return [_plugin(entry, "what learns") for entry in strategy.entries()]
+    if kind is Kind.heads:
+        return [_plugin(entry, "what is predicted") for entry in heads.entries()]
     return [{"name": name, "what it is": text} for name, text in _summaries(kind).items()]
 
 
+def _plugin(entry: plugins.Entry[Any], what: str) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        what: entry.summary,
+        "settings": entry.fields(),
+        "origin": entry.origin,
+    }
+
+
 def _summaries(kind: Kind) -> dict[str, str]:
-    from serbench.harness import backbone, corpora, heads
+    from serbench.harness import backbone, corpora
     from serbench.harness.plan import Suite, suite_names
 
-    if kind is Kind.heads:
-        return heads.summaries()
     if kind is Kind.corpora:
         return corpora.names()
     if kind is Kind.backbones:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -73,6 +73,11 @@ class Estimator(ABC):
         Returns:
             tensor with shape (B, C, C), each summing to 1
         """
+
+    @property
+    def without_gradient(self) -> Estimator:
+        """What tells the distribution of predictions that are learnt by this one."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,11 @@ class DiffKDE(Estimator):
         observed = _jittered(means, _spread(values, present, cells), generator)
         portions = observed.split(len(observed) if values.requires_grad else AT_ONCE)
         return torch.cat([self._masses(portion, cells) for portion in portions])
+
+    @property
+    def without_gradient(self) -> Estimator:
+        """With the hard histogram of the labels, as published."""
+        return replace(HARD, observations=self.observations)
 
     def _prepared(self, values: Tensor, cells: int) -> Tensor:
         """Asks for a gradient only if there will be one."""

@@ -31,7 +31,6 @@ __all__ = [
     "parse",
     "register",
     "require",
-    "summaries",
 ]
 
 PLANE = ("activation", "valence")
@@ -173,8 +172,3 @@ def require(chosen: Chosen, corpus: Corpus) -> None:
             f"the head {label} learns distributions over {' and '.join(PLANE)}, and corpus "
             f"'{corpus.name}' has no {missing[0]}"
         )
-
-
-def summaries() -> dict[str, str]:
-    """Name and first line of each head."""
-    return {entry.name: entry.summary for entry in entries()}

@@ -143,10 +143,9 @@ class AnnotatorHead(Head):
         if len(self._plane) < len(PLANE):
             return Answer(labels=labels, told_ratings=told)
         seed = torch.Generator(labels.device).manual_seed(0)
-        masses = self.estimator.of_everybody(
-            self._everybody(inputs)[..., self._plane], generator=seed
-        )
-        of_raters = self.estimator.of_pairs(
+        estimator = self.estimator.without_gradient
+        masses = estimator.of_everybody(self._everybody(inputs)[..., self._plane], generator=seed)
+        of_raters = estimator.of_pairs(
             said[:, self._plane], rows, len(labels), generator=seed.manual_seed(0)
         )
         strangers = of_raters.isnan().flatten(1).any(1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from serbench.harness import heads
 from serbench.harness.errors import RequestError
 from serbench.harness.scaffold import write
 
@@ -24,6 +26,16 @@ def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def contract(chosen: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    words = ("pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "serbench.harness.contract")
+    return call(*words, "-k", chosen, **environment)
+
+
+def passed(output: str) -> int:
+    found = re.search(r"(\d+) passed", output)
+    return int(found[1]) if found else 0
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +58,22 @@ def test_an_installed_plugin_is_found(site: Path) -> None:
     assert "full" in found
 
 
+def test_an_installed_head_is_found_and_can_be_chosen(site: Path) -> None:
+    done = call("serbench.harness.cli", "list", "heads", "--json", PYTHONPATH=str(site))
+    found = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    assert found["huber"]["settings"] == {"delta": 0.5}
+    assert found["huber"]["origin"].startswith(str(site))
+    assert "consensus" in found
+    words = ("run", "frozen", "--head", "huber:delta=0.1", "--dry-run", "--json")
+    done = call("serbench.harness.cli", *words, PYTHONPATH=str(site))
+    assert done.returncode == 0, done.stderr
+    assert "huber:delta=0.1" in done.stdout
+
+
 def test_an_installed_plugin_passes_the_contract(site: Path) -> None:
-    done = call(
-        *("pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "serbench.harness.contract"),
-        *("-k", "norms"),
-        PYTHONPATH=str(site),
-    )
+    done = contract("norms or huber", PYTHONPATH=str(site))
     assert done.returncode == 0, done.stdout
-    assert "9 passed" in done.stdout
+    assert passed(done.stdout) > 12 + len(list(heads.entries()))
 
 
 def test_a_plugin_that_fails_to_import_is_told_and_the_rest_go_on(
@@ -70,26 +90,25 @@ def test_a_plugin_that_fails_to_import_is_told_and_the_rest_go_on(
 
 
 def test_a_new_strategy_passes_the_contract(tmp_path: Path) -> None:
-    path = write("norm-tuning", tmp_path)
+    path = write("strategy", "norm-tuning", tmp_path)
     assert path == tmp_path / "norm_tuning.py"
-    done = call(
-        *("pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "serbench.harness.contract"),
-        *("-k", "norm-tuning"),
-        SERBENCH_PLUGINS=str(path),
-    )
+    done = contract("norm-tuning", SERBENCH_PLUGINS=str(path))
     assert done.returncode == 0, done.stdout
-    assert "9 passed" in done.stdout
+    assert passed(done.stdout) >= 9
+
+
+def test_a_new_head_passes_the_contract(tmp_path: Path) -> None:
+    path = write("head", "little-by-little", tmp_path)
+    done = contract("head-little-by-little", SERBENCH_PLUGINS=str(path))
+    assert done.returncode == 0, done.stdout
+    assert passed(done.stdout) >= 4 + 12
 
 
 def test_a_strategy_that_breaks_the_contract_is_told_so(tmp_path: Path) -> None:
-    path = write("idle", tmp_path)
+    path = write("strategy", "idle", tmp_path)
     text = path.read_text("utf-8").replace('"layer_norm" in name', "False")
     path.write_text(text, "utf-8")
-    done = call(
-        *("pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "serbench.harness.contract"),
-        *("-k", "idle"),
-        SERBENCH_PLUGINS=str(path),
-    )
+    done = contract("idle", SERBENCH_PLUGINS=str(path))
     assert done.returncode == 1
     assert "leaves nothing in the backbone to learn" in done.stdout
 
@@ -97,12 +116,12 @@ def test_a_strategy_that_breaks_the_contract_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["two words", "-", "1st", "sträng", ""])
 def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no name"):
-        write(name, tmp_path)
+        write("strategy", name, tmp_path)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    write("mine", tmp_path)
+    write("head", "mine", tmp_path)
     with pytest.raises(RequestError, match="there already"):
-        write("mine", tmp_path)
+        write("head", "mine", tmp_path)
     with pytest.raises(RequestError, match="cannot be written"):
-        write("mine", tmp_path / "nowhere")
+        write("head", "mine", tmp_path / "nowhere")
