@@ -15,8 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from serbench.harness.diffusion import cosines, diffuse, synthesise
+from serbench.harness.smoothing import BANDWIDTH, BINS, OBSERVATIONS, PUBLISHED_SHARPNESS, SHARPNESS
 
-__all__ = ["CELLS", "HARD", "BinMass", "DiffKDE", "Estimator", "estimator", "expectation"]
+__all__ = [
+    "CELLS",
+    "HARD",
+    "PUBLISHED",
+    "BinMass",
+    "DiffKDE",
+    "Estimator",
+    "estimator",
+    "expectation",
+]
 
 CELLS = 4
 """Of an axis, as published."""
@@ -96,13 +106,13 @@ class DiffKDE(Estimator):
     of another in `of_pairs`; in `of_everybody` all utterances share their subsets of annotators.
     """
 
-    bins: int = 64
+    bins: int = BINS
     """n, of an axis of the histogram; a multiple of the cells."""
-    sharpness: float | None = 8.0
+    sharpness: float | None = SHARPNESS
     """T of the soft histogram, in which x is in the bin from a to b by σ(T(x - a)) - σ(T(x - b)).
-    What this puts beyond the ends is lost: with 8, half of an observation at an end. None is the
-    hard histogram, which has no gradient."""
-    observations: int = 200
+    What this puts beyond the ends is lost: half of an observation at an end and, with 8, a third of
+    one at 0.9. None is the hard histogram, which has no gradient."""
+    observations: int = OBSERVATIONS
 
     def __post_init__(self) -> None:
         if self.bins < 2 or self.observations < 1 or not (self.sharpness or 1.0) > 0:
@@ -195,6 +205,8 @@ class DiffKDE(Estimator):
 
 HARD = DiffKDE(bins=512, sharpness=None)
 """The labels' one, as published."""
+PUBLISHED = DiffKDE(bins=64, sharpness=PUBLISHED_SHARPNESS, observations=200)
+"""The predictions' one, as published."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +219,7 @@ class BinMass(Estimator):
     ratings are few or the same nothing is special.
     """
 
-    bandwidth: float = 0.25
+    bandwidth: float = BANDWIDTH
     """SD of the kernel, at most 0.5: what is reflected twice, below Φ(-2/h), is left out."""
 
     def __post_init__(self) -> None:

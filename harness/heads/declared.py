@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Known, Objective, register
+from serbench.harness.smoothing import BANDWIDTH, BINS, OBSERVATIONS, SHARPNESS
 
 if TYPE_CHECKING:
     from serbench.harness.distributions import Estimator
@@ -60,14 +61,14 @@ class ByAnnotator(Objective):
     schedule: str = "summed"
     """`summed` adds the tasks' losses up; `interleaved`, as published, makes a step of each."""
     estimator: str = "binmass"
-    """What makes a distribution of predictions: `binmass`, or `diffkde` as published."""
-    bandwidth: float = 0.2
+    """What makes a distribution of predictions: `binmass`, or `diffkde`, the paper's."""
+    bandwidth: float = BANDWIDTH
     """Of binmass, where the scale is [-1, 1]."""
-    bins: int = 64
+    bins: int = BINS
     """Of diffkde's histogram, an axis."""
-    sharpness: float = 8.0
-    """Of diffkde's soft histogram, T in the paper."""
-    observations: int = 200
+    sharpness: float = SHARPNESS
+    """Of diffkde's soft histogram: T in the paper, where it is 8."""
+    observations: int = OBSERVATIONS
     """That diffkde draws."""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from serbench.harness import heads
-from serbench.harness.distributions import BinMass
+from serbench.harness.distributions import PUBLISHED, BinMass, DiffKDE, Estimator
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Known
 from serbench.harness.heads.annotators import Layer, OneHot, Towers
@@ -218,3 +218,16 @@ def test_labels_show_what_was_stated() -> None:
     text = "annotators:tasks=1,estimator=diffkde"
     assert heads.parse(f" {text} ").label == text
     assert heads.parse(text).config["observations"] == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("annotators", BinMass()),
+        ("annotators:estimator=diffkde", DiffKDE()),
+        ("annotators-onehot:estimator=diffkde,sharpness=8", PUBLISHED),
+    ],
+)
+def test_what_a_head_declares_is_the_estimators_own_default(text: str, kind: Estimator) -> None:
+    head = heads.build(heads.parse(text), KNOWN)
+    assert head.estimator == kind
