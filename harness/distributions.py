@@ -15,12 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from serbench.harness.diffusion import cosines, diffuse, synthesise
-from serbench.harness.smoothing import BANDWIDTH, BINS, OBSERVATIONS, PUBLISHED_SHARPNESS, SHARPNESS
+from serbench.harness.smoothing import BANDWIDTH, BINS, CELLS, OBSERVATIONS, SHARPNESS
 
 __all__ = [
     "CELLS",
     "HARD",
-    "PUBLISHED",
     "BinMass",
     "DiffKDE",
     "Estimator",
@@ -28,8 +27,6 @@ __all__ = [
     "expectation",
 ]
 
-CELLS = 4
-"""Of an axis, as published."""
 AT_ONCE = 64
 """Utterances in memory at a time where no gradient is needed."""
 MOST_RATINGS = 20_000
@@ -205,8 +202,6 @@ class DiffKDE(Estimator):
 
 HARD = DiffKDE(bins=512, sharpness=None)
 """The labels' one, as published."""
-PUBLISHED = DiffKDE(bins=64, sharpness=PUBLISHED_SHARPNESS, observations=200)
-"""The predictions' one, as published."""
 
 
 @dataclass(frozen=True)

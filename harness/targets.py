@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from serbench.harness.corpora.base import Corpus
-from serbench.harness.distributions import CELLS, HARD
+from serbench.harness.distributions import CELLS, HARD, Estimator
 from serbench.harness.heads import PLANE
 
 __all__ = ["FEWEST_RATERS", "Ratings", "Targets", "annotators_of", "batch", "ratings_of"]
@@ -117,8 +117,8 @@ class Ratings:
         known: npt.NDArray[np.bool_] = ~np.isnan(self.values[:, activation])
         return known & ~np.isnan(self.values[:, valence])
 
-    def distributions(self, indices: Indices) -> Floats:
-        """(M, CELLS, CELLS) of utterances, as published: the hard histogram's diffusion KDE.
+    def distributions(self, indices: Indices, estimator: Estimator = HARD) -> Floats:
+        """(M, CELLS, CELLS) of utterances; unless another estimator is given, as published.
 
         NaN for fewer than `FEWEST_RATERS`. The draws in it are the same for the same utterances.
         """
@@ -127,7 +127,7 @@ class Ratings:
         rows, utterance = rows[kept], utterance[kept]
         if self.plane is None or not len(rows):
             return np.full((len(indices), CELLS, CELLS), np.nan, np.float32)
-        found = HARD.of_pairs(
+        found = estimator.of_pairs(
             torch.from_numpy(self.values[rows][:, list(self.plane)].astype(np.float64)),
             torch.from_numpy(utterance),
             len(indices),

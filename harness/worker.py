@@ -276,7 +276,7 @@ def _with_ratings(data: Data, corpus: Corpus, objective: heads.Objective) -> Dat
         return dataclasses.replace(data, ratings=ratings)
     learnt_from = data.splits["train"]
     distributions = np.full((len(data.labels), CELLS, CELLS), np.nan, np.float32)
-    distributions[learnt_from] = ratings.distributions(learnt_from)
+    distributions[learnt_from] = ratings.distributions(learnt_from, objective.label_estimator())
     return dataclasses.replace(data, ratings=ratings, distributions=distributions)
 
 

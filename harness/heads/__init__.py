@@ -17,6 +17,7 @@ from serbench.harness.plugins import Registry, Value, settings_written
 
 if TYPE_CHECKING:
     from serbench.harness.corpora.base import Corpus
+    from serbench.harness.distributions import Estimator
     from serbench.harness.heads.base import Head
 
 __all__ = [
@@ -66,6 +67,12 @@ class Objective:
     def needs_distribution(self) -> bool:
         """Whether it learns from the distribution of ratings over activation and valence."""
         return False
+
+    def label_estimator(self) -> Estimator:
+        """What makes those distributions of ratings, if any."""
+        from serbench.harness.distributions import HARD
+
+        return HARD
 
     @property
     def turns(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Known, Objective, register
-from serbench.harness.smoothing import BANDWIDTH, BINS, OBSERVATIONS, SHARPNESS
+from serbench.harness.smoothing import BANDWIDTH, BINS, CELLS, OBSERVATIONS, SHARPNESS
 
 if TYPE_CHECKING:
     from serbench.harness.distributions import Estimator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Annotators", "Consensus", "Distribution", "Evidential", "MeanVariance", "OneHot"]
 
 TASKS = ("1", "2", "3")
+ESTIMATORS = ("binmass", "diffkde")
 
 
 @register("consensus")
@@ -37,10 +38,23 @@ class Distribution(Objective):
 
     needs_ratings: ClassVar[bool] = True
 
+    labels: str = "diffkde"
+    """What makes the distributions to be learnt: `diffkde` with the hard histogram, as published,
+    or `binmass`."""
+    bandwidth: float = BANDWIDTH
+    """Of binmass, where the scale is [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, self.bandwidth)
+
     @property
     def needs_distribution(self) -> bool:
         """Nothing else is learnt."""
         return True
+
+    def label_estimator(self) -> Estimator:
+        """As `labels` says."""
+        return _label_estimator(self.labels, self.bandwidth)
 
     def build(self, known: Known) -> Head:
         """The network."""
@@ -62,12 +76,15 @@ class ByAnnotator(Objective):
     """`summed` adds the tasks' losses up; `interleaved`, as published, makes a step of each."""
     estimator: str = "binmass"
     """What makes a distribution of predictions: `binmass`, or `diffkde`, the paper's."""
+    labels: str = "diffkde"
+    """What makes the distributions of ratings that are learnt: `diffkde` with the hard histogram,
+    as published, or `binmass`."""
     bandwidth: float = BANDWIDTH
     """Of binmass, where the scale is [-1, 1]."""
     bins: int = BINS
     """Of diffkde's histogram, an axis."""
     sharpness: float = SHARPNESS
-    """Of diffkde's soft histogram: T in the paper, where it is 8."""
+    """Of diffkde's soft histogram, T in the paper."""
     observations: int = OBSERVATIONS
     """That diffkde draws."""
 
@@ -75,16 +92,14 @@ class ByAnnotator(Objective):
         tasks = self.tasks.split("+")
         if not set(tasks) <= set(TASKS) or len(set(tasks)) < len(tasks):
             raise RequestError(f"tasks are some of {', '.join(TASKS)}, joined by +: {self.tasks}")
-        for name, choices in (
-            ("schedule", ("summed", "interleaved")),
-            ("estimator", ("binmass", "diffkde")),
-        ):
-            if getattr(self, name) not in choices:
-                raise RequestError(f"{name} is {' or '.join(choices)}, not '{getattr(self, name)}'")
-        at_least = {"bandwidth": 0.01, "bins": 8, "sharpness": 1, "observations": 2}
-        for name, least in at_least.items():
+        _one_of("schedule", self.schedule, ("summed", "interleaved"))
+        _one_of("estimator", self.estimator, ESTIMATORS)
+        _check_labels(self.labels, self.bandwidth)
+        for name, least in {"bins": 8, "sharpness": 1, "observations": 2}.items():
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.bins % CELLS:
+            raise RequestError(f"bins must be a multiple of {CELLS}, not {self.bins}")
 
     @property
     def needs_distribution(self) -> bool:
@@ -106,6 +121,10 @@ class ByAnnotator(Objective):
         if self.estimator == "binmass":
             return BinMass(bandwidth=self.bandwidth)
         return DiffKDE(bins=self.bins, sharpness=self.sharpness, observations=self.observations)
+
+    def label_estimator(self) -> Estimator:
+        """As `labels` says."""
+        return _label_estimator(self.labels, self.bandwidth)
 
 
 @register("annotators")
@@ -193,3 +212,20 @@ class Evidential(Objective):
         from serbench.harness.heads import parametric
 
         return parametric.Evidential(known, weight=self.weight)
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise RequestError(f"{name} is {' or '.join(choices)}, not '{value}'")
+
+
+def _check_labels(labels: str, bandwidth: float) -> None:
+    _one_of("labels", labels, ESTIMATORS)
+    if not 0.01 <= bandwidth <= 0.5:
+        raise RequestError(f"bandwidth must be from 0.01 to 0.5, not {bandwidth:g}")
+
+
+def _label_estimator(labels: str, bandwidth: float) -> Estimator:
+    from serbench.harness.distributions import HARD, BinMass
+
+    return BinMass(bandwidth) if labels == "binmass" else HARD

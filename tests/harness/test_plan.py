@@ -143,7 +143,7 @@ def test_the_cost_suite_scores_nothing() -> None:
 def test_every_shipped_suite_reads_and_parses() -> None:
     from serbench.harness import strategy
 
-    assert {"quick", "cost", "icassp2025"} <= set(suite_names())
+    assert {"quick", "cost", "icassp2025", "interspeech2024"} <= set(suite_names())
     strategy.discover()
     for name in suite_names():
         suite = Suite.load(name)
@@ -156,7 +156,10 @@ def test_every_shipped_suite_reads_and_parses() -> None:
     [
         (Request(), "nothing to run"),
         (Request(specs=("full",), every=True), "not both"),
-        (Request(suite="quik"), "no suite 'quik'; there are cost, icassp2025, quick"),
+        (
+            Request(suite="quik"),
+            "no suite 'quik'; there are cost, icassp2025, interspeech2024, quick",
+        ),
         (Request(suite="icassp2025"), "icassp2025 needs --backbone"),
         (Request(suite="icassp2025", backbone="tiny"), "icassp2025 needs --corpus"),
         (Request(specs=("full+fp16",), device="cpu"), "fp16 with its gradient scaler needs CUDA"),

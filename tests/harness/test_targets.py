@@ -10,10 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
+from serbench.harness import heads
+from serbench.harness.audio import Audio
 from serbench.harness.corpora import embedded
 from serbench.harness.corpora.base import Corpus
-from serbench.harness.distributions import HARD
+from serbench.harness.distributions import HARD, BinMass, Estimator
 from serbench.harness.targets import Ratings, Targets, annotators_of, batch, ratings_of
+from serbench.harness.trainer import Data
+from serbench.harness.worker import _with_ratings
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +142,24 @@ def test_what_is_imagined_is_well_formed() -> None:
         assert len(there.ratings) == len(there.utterance) == len(there.annotator) == ratings
         assert there.labels.shape == (4, 2)
         assert set(there.annotator.tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize("text", ["distribution", "annotators:tasks=3", "annotators-onehot"])
+@pytest.mark.parametrize(
+    ("labels", "estimator"),
+    [("labels=diffkde", HARD), ("labels=binmass,bandwidth=0.1", BinMass(0.1))],
+)
+def test_a_head_chooses_what_makes_the_distributions_that_it_learns(
+    corpus: Corpus, text: str, labels: str, estimator: Estimator
+) -> None:
+    train = np.flatnonzero(corpus.utterances["split"] == "train")
+    blank = np.zeros((len(corpus.utterances), len(corpus.dimensions)), np.float32)
+    data = Data(Audio(lambda indices: [], np.zeros(len(blank), np.int64)), blank, {"train": train})
+    chosen = heads.parse(f"{text}{',' if ':' in text else ':'}{labels}")
+    told = _with_ratings(data, corpus, chosen.objective)
+    assert told.ratings is not None
+    assert told.distributions is not None
+    expected = told.ratings.distributions(train, estimator)
+    np.testing.assert_array_equal(told.distributions[train], expected)
+    assert np.isnan(np.delete(told.distributions, train, axis=0)).all(), "not of other splits"
+    assert np.isfinite(expected).all(axis=(1, 2)).mean() > 0.9

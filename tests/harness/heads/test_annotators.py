@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from serbench.harness import heads
-from serbench.harness.distributions import PUBLISHED, BinMass, DiffKDE, Estimator
+from serbench.harness.distributions import BinMass, DiffKDE, Estimator
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Known
 from serbench.harness.heads.annotators import Layer, OneHot, Towers
@@ -200,7 +200,10 @@ def test_without_valence_there_is_no_distribution() -> None:
         ("annotators:tasks=1+1", "tasks are some of"),
         ("annotators:schedule=both", "schedule is summed or interleaved"),
         ("annotators:estimator=kde", "estimator is binmass or diffkde"),
-        ("annotators:bandwidth=0", "bandwidth must be at least"),
+        ("annotators:bandwidth=0", "bandwidth must be from"),
+        ("distribution:bandwidth=0.6", "bandwidth must be from"),
+        ("annotators:bins=30", "bins must be a multiple of 4"),
+        ("distribution:labels=kde", "labels is binmass or diffkde"),
         ("annotators:warmup=2,shared=false", "shared must be true"),
         ("annotators:width=0", "width is at least 1"),
         ("annotators:wings=2", "annotators takes tasks=1"),
@@ -225,7 +228,7 @@ def test_labels_show_what_was_stated() -> None:
     [
         ("annotators", BinMass()),
         ("annotators:estimator=diffkde", DiffKDE()),
-        ("annotators-onehot:estimator=diffkde,sharpness=8", PUBLISHED),
+        ("annotators-onehot:estimator=diffkde,sharpness=8", DiffKDE()),
     ],
 )
 def test_what_a_head_declares_is_the_estimators_own_default(text: str, kind: Estimator) -> None:
