@@ -86,6 +86,8 @@ class AnnotatorHead(Head):
         self.turns, self.estimator = turns, estimator
         names = list(known.dimensions)
         self._plane = [names.index(name) for name in PLANE if name in names]
+        if {task for turn in turns for task in turn} == {"3"}:
+            self.predicts = tuple(name in PLANE for name in names)
 
     @abstractmethod
     def _inputs(self, hidden: Tensor, lengths: Tensor) -> Tensor:
@@ -105,11 +107,17 @@ class AnnotatorHead(Head):
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """(B, D): the mean over all annotators, or what stands for it."""
-        return self._consensus(self._inputs(hidden, lengths))
+        return self._learnt(self._consensus(self._inputs(hidden, lengths)))
 
     def everybody(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """(B, A, D)."""
-        return self._everybody(self._inputs(hidden, lengths))
+        return self._learnt(self._everybody(self._inputs(hidden, lengths)))
+
+    def _learnt(self, said: Tensor) -> Tensor:
+        """(..., D) with NaN in the dimensions that it does not predict."""
+        if self.predicts is None:
+            return said
+        return said.masked_fill(~torch.tensor(self.predicts, device=said.device), torch.nan)
 
     def loss(
         self, hidden: Tensor, lengths: Tensor, targets: Targets, tasks: Sequence[str]
@@ -134,10 +142,10 @@ class AnnotatorHead(Head):
     def answer(self, hidden: Tensor, lengths: Tensor, targets: Targets) -> Answer:
         """With all annotators, and with those who are known to have rated."""
         inputs = self._inputs(hidden, lengths)
-        labels = self._consensus(inputs)
+        labels = self._learnt(self._consensus(inputs))
         known = targets.annotator >= 0
         rows, who = targets.utterance[known], targets.annotator[known]
-        said = self._pairs(inputs, rows, who)
+        said = self._learnt(self._pairs(inputs, rows, who))
         told = labels[targets.utterance].clone()
         told[known] = said
         if len(self._plane) < len(PLANE):

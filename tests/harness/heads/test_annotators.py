@@ -115,6 +115,20 @@ def test_tasks_are_what_they_say(name: str) -> None:
     assert together == pytest.approx(sum(losses.values()), abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["annotators", "annotators-onehot"])
+def test_what_no_task_teaches_is_not_predicted(name: str) -> None:
+    """A distribution is over activation and valence, so that it teaches no dominance."""
+    said = states()
+    for tasks, predicts in (("3", [True, True, False]), ("1+3", [True] * 3), ("2", [True] * 3)):
+        head = built(f"{name}:tasks={tasks}")
+        answer = head.answer(*said, targets())
+        for values in (head(*said), head.everybody(*said), answer.labels, answer.told_ratings):
+            finite = values.isfinite().flatten(0, -2)
+            assert (finite == torch.tensor(predicts)).all()
+        assert answer.distributions.isfinite().all()
+        assert list(head.predicts or [True] * 3) == predicts
+
+
 def test_an_absent_rating_teaches_nothing() -> None:
     ratings = torch.rand(len(UTTERANCE), 3)
     ratings[2:] = torch.nan
