@@ -27,7 +27,7 @@ from serbench.harness.heads.annotators import Layer
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Training
 from serbench.harness.stages import Stages
-from serbench.harness.targets import Ratings
+from serbench.harness.targets import Ratings, batch
 from serbench.harness.trainer import Data, Trainer
 
 ANNOTATORS = 30_000
@@ -120,6 +120,14 @@ def test_a_step_costs_little_more_than_with_a_consensus(
     )
     print(f"\n{head}, {ANNOTATORS:,} annotators: step {other / one:.3f} of the consensus head's")
     benchmark.extra_info["ratio"] = other / one
+
+
+def test_collating_a_batch(benchmark: BenchmarkFixture) -> None:
+    data = noise()
+    assert data.ratings is not None
+    first: Indices = np.arange(BATCH)
+    targets = benchmark(batch, first, data.labels, data.ratings, data.distributions)
+    assert len(targets.annotator) == BATCH * RATERS
 
 
 def test_memory_grows_by_the_parameters_and_nothing_else(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import sys
 from typing import Any
 
 import numpy as np
@@ -163,3 +165,18 @@ def test_a_head_chooses_what_makes_the_distributions_that_it_learns(
     np.testing.assert_array_equal(told.distributions[train], expected)
     assert np.isnan(np.delete(told.distributions, train, axis=0)).all(), "not of other splits"
     assert np.isfinite(expected).all(axis=(1, 2)).mean() > 0.9
+
+
+def test_a_batch_takes_as_many_calls_whatever_its_size(corpus: Corpus, found: Ratings) -> None:
+    """Nothing in Python is done for each rating, or for each utterance."""
+    labels = np.zeros((len(corpus.utterances), 3), np.float32)
+    calls = []
+    for size in (2, 400):
+        count = itertools.count()
+        sys.setprofile(lambda *_, count=count: next(count))
+        try:
+            batch(np.arange(size), labels, found)
+        finally:
+            sys.setprofile(None)
+        calls.append(next(count))
+    assert calls[0] == calls[1]
