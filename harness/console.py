@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from serbench.harness.metrics import METRICS, count, folds_told, noise_sentence, size, written
+from serbench.harness.metrics import (
+    METRICS,
+    RANKINGS,
+    count,
+    folds_told,
+    noise_sentence,
+    size,
+    written,
+)
 from serbench.harness.plan import Spec
 from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
@@ -59,8 +68,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     Console(highlight=False).print(drawn)
 
 
-LABEL_WIDTH = 19
-"""What eighty columns leave for a spec string beside the figures."""
+NAME_WIDTH = 18
+"""What eighty columns leave for a spec string beside the figures, at least."""
+PARTS = re.compile(r"(?<=[:,])|(?=[@]|\+\D)")
+"""Where a spec string may be broken: `tasks=1+3` is one word."""
+MAIN = ("ccc_activation", "ccc_valence")
 
 
 class RunReport:
@@ -176,11 +188,27 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
             say(told)
     if groups:
         say()
-        say(
-            "act, val: CCC on the test split · # shares a number where that cannot be told apart "
-            "(95 %, paired by speaker and seed, and by more than noise; cost only: by seconds) · "
-            "* on the Pareto front of CCC, time and memory"
+        say(_legend(rows))
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    by = RANKINGS[rows[0]["ranked_by"]]
+    said = ["act, val: CCC on the test split"]
+    shown = _scores(rows)
+    if "tvd" in shown:
+        said.append("TVD: between rated and predicted distribution, lower is better")
+    if "annotator_ccc" in shown:
+        said.append("each: CCC of single annotators, mean of act and val")
+    if rows[0]["ranked_by"] != "ccc":
+        said.append(f"ranked by {by.label}, {'higher' if by.higher_is_better else 'lower'} first")
+    return " · ".join(
+        (
+            *said,
+            "# shares a number where that cannot be told apart "
+            "(95 %, paired by speaker and seed, and by more than noise; cost only: by seconds)",
+            f"* on the Pareto front of {by.label}, time and memory",
         )
+    )
 
 
 def _heading(row: Mapping[str, Any]) -> str:
@@ -198,32 +226,71 @@ def _heading(row: Mapping[str, Any]) -> str:
 
 
 def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
-    drawn = Table(box=None, pad_edge=False, show_edge=False)
-    drawn.add_column("#", justify="right")
-    drawn.add_column("strategy", overflow="fold", min_width=LABEL_WIDTH)
-    for heading in ("act", "val", "s/epoch", "speed", "memory", "trained", "runs"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        memory = row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"]
-        failed = f" -{row['failed']}" if row["failed"] else ""
-        drawn.add_row(
-            number(row["rank"], "d") + ("*" if row["pareto"] else " "),
-            Text(_broken(str(row["name"]))),
-            number(row["ccc_activation"], ".3f"),
-            number(row["ccc_valence"], ".3f"),
-            number(row["epoch_s"], ".2f"),
-            number(row["speedup_vs_full"], ".3g") + ("x" if row["speedup_vs_full"] else ""),
-            size(memory),
-            count(row["trainable_params"]),
-            f"{row['runs']}{failed}",
-        )
-    Console(highlight=False).print(drawn)
+    columns = {
+        "#": [number(row["rank"], "d") + ("*" if row["pareto"] else " ") for row in rows],
+        "strategy": [str(row["name"]) for row in rows],
+        **{
+            RANKINGS[name].short.replace(" ", "\n"): [
+                number(RANKINGS[name].of(row), ".3f") for row in rows
+            ]
+            for name in _scores(rows)
+        },
+        "s/epoch": [number(row["epoch_s"], ".2f") for row in rows],
+        "speed": [_speed(row["speedup_vs_full"]) for row in rows],
+        "memory": [
+            size(row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"]) for row in rows
+        ],
+        "learns": [count(row["trainable_params"]) for row in rows],
+        "runs": [
+            f"{row['runs']} -{row['failed']}" if row["failed"] else f"{row['runs']}" for row in rows
+        ],
+    }
+    if set(columns["speed"]) == {"–"}:
+        del columns["speed"]
+    console = Console(highlight=False)
+    fixed = [_width(name, cells) for name, cells in columns.items() if name != "strategy"]
+    left = {gap: console.width - sum(fixed) - gap * len(fixed) for gap in (2, 1)}
+    gap = 2 if left[2] >= NAME_WIDTH else 1
+    width = max(left[gap], NAME_WIDTH)
+    columns["strategy"] = [_broken(name, width) for name in columns["strategy"]]
+    drawn = Table(box=None, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
+    for name in columns:
+        named = name == "strategy"
+        justify: JustifyMethod = "left" if named else "right"
+        drawn.add_column(name, justify=justify, no_wrap=not named, overflow="fold")
+    for cells in zip(*columns.values(), strict=True):
+        drawn.add_row(*map(Text, cells))
+    console.print(drawn)
 
 
-def _broken(name: str) -> str:
-    """A name that is too long for its column goes on with its axes in a second line."""
-    head, plus, axes = name.partition("+")
-    return f"{head}\n{plus}{axes}" if len(name) > LABEL_WIDTH else name
+def _scores(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which of `RANKINGS` have a column: CCC, and what rows are ranked by or some row has."""
+    by = rows[0]["ranked_by"]
+    others = {"annotator": "annotator_ccc", "tvd": "tvd"}
+    if by not in ("ccc", *MAIN):
+        others[by.partition("_")[0].replace("jsd", "tvd")] = by
+    return [
+        *MAIN,
+        *(n for n in others.values() if any(RANKINGS[n].of(row) is not None for row in rows)),
+    ]
+
+
+def _speed(times: float | None) -> str:
+    return "–" if times is None else f"{times:.3g}x"
+
+
+def _width(heading: str, cells: Iterable[str]) -> int:
+    return max(map(len, (*heading.split("\n"), *cells)))
+
+
+def _broken(name: str, width: int) -> str:
+    """A name that is too wide goes on in further lines, each of whole parts of its spec."""
+    lines = [""]
+    for part in PARTS.split(name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def number(value: Any, form: str) -> str:
@@ -236,21 +303,25 @@ def comparison_page(comparison: Comparison) -> None:
     say(_heading(vars(comparison)))
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         say(f"{name}  {side.name}  ({_runs(side)})")
-    if comparison.ccc:
+    told = (*comparison.ccc, *comparison.distances, *comparison.annotators)
+    if told:
         say()
         _beside(
-            ("CCC", "A (95 %)", "B (95 %)", "A - B (95 %)", "better"),
+            ("score", "A (95 %)", "B (95 %)", "A - B (95 %)", "better"),
             [
                 (
-                    each.dimension if each.dimension == "mean" else each.dimension[:SHORT],
+                    RANKINGS[each.key].short,
                     _sure(each.a, each.a_low, each.a_high, ".2f"),
                     _sure(each.b, each.b_low, each.b_high, ".2f"),
                     _sure(each.difference, each.difference_low, each.difference_high, "+.3f"),
                     each.better or "neither",
                 )
-                for each in comparison.ccc
+                for each in told
             ],
+            gap=1,
         )
+    if comparison.annotators:
+        say("each: CCC of single annotators; told: knowing who rated")
     say()
     _beside(
         ("cost", "A", "B", "A / B", ""),
@@ -270,10 +341,6 @@ def comparison_page(comparison: Comparison) -> None:
         say(note)
 
 
-SHORT = 3
-"""Letters of a dimension that leave room for two intervals and their difference."""
-
-
 def _runs(side: Side) -> str:
     several = "s" if len(side.run_ids) > 1 else ""
     repeat = f", repeat {side.repeat}" if side.repeat else ""
@@ -288,8 +355,8 @@ def _sure(value: float | None, low: float | None, high: float | None, form: str)
     return told if low is None or high is None else f"{told} ({low:{form}}, {high:{form}})"
 
 
-def _beside(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    drawn = Table(box=None, pad_edge=False, show_edge=False)
+def _beside(columns: Sequence[str], rows: Iterable[Sequence[str]], *, gap: int = 2) -> None:
+    drawn = Table(box=None, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
     for i, column in enumerate(columns):
         drawn.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:

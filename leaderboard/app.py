@@ -45,13 +45,13 @@ def version(url_or_path: str) -> tuple[tuple[int, int], ...]:
 
 @st.cache_data(show_spinner="Ranking the runs", ttl=60, max_entries=4)
 def ranked(
-    url_or_path: str, version: tuple[tuple[int, int], ...], current: Mapping[str, str]
+    url_or_path: str, version: tuple[tuple[int, int], ...], current: Mapping[str, str], by: str
 ) -> list[Row]:
     """All rows of a database; `version` keys the cache."""
     engine = queries.open_for_reading(url_or_path)
     runs = queries.configurations(engine)
-    predictions = queries.predictions(engine, ranking.chosen_runs(runs))
-    return ranking.rank(runs, predictions, current=current)
+    evidence = queries.evidence(engine, ranking.chosen_runs(runs))
+    return ranking.rank(runs, evidence, by=by, current=current)
 
 
 @st.cache_data(show_spinner="Comparing the rows", ttl=60, max_entries=32)
@@ -64,7 +64,7 @@ def compared(
     """Two rows by the ids of their runs; `version` keys the cache."""
     engine = queries.open_for_reading(url_or_path)
     runs = queries.configurations(engine)
-    return comparison.compare(runs, queries.predictions(engine, (*a, *b)), a, b)
+    return comparison.compare(runs, queries.evidence(engine, (*a, *b)), a, b)
 
 
 @st.cache_data(show_spinner=False, ttl=60)
@@ -194,7 +194,7 @@ def main() -> None:
         st.warning("Stale rows cannot be told, for a strategy does not load:")
         st.code(problem, language=None)
     try:
-        rows = ranked(path, version(path), current)
+        rows = ranked(path, version(path), current, "ccc")
     except DatabaseError as error:
         st.error("The database cannot be read.")
         st.code(str(error), language=None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import pandas as pd
@@ -13,9 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from serbench.harness.errors import DatabaseError, RequestError
-from serbench.harness.metrics import DIMENSIONS, Sums
+from serbench.harness.metrics import ON_PLANE, SCORED, Sums, Total
 from serbench.harness.records import (
     HEAD,
+    AnnotatorRow,
+    DistributionRow,
     EnvironmentRow,
     MachineRow,
     PhaseRow,
@@ -27,10 +30,14 @@ from serbench.harness.records import (
     translated,
 )
 
-__all__ = ["configurations", "open_for_reading", "predictions", "run"]
+__all__ = ["Evidence", "configurations", "evidence", "open_for_reading", "predictions", "run"]
 
 TEST = "test"
 CCC = "ccc"
+DISTANCES = tuple(key for key, (_, dimension) in SCORED.items() if dimension == ON_PLANE)
+"""Columns of the table of distributions."""
+ANNOTATORS = ("run_id", "dimension", "annotator", "ratings", "ccc", "ccc_told")
+"""Columns of the table of annotators."""
 
 
 def open_for_reading(url_or_path: str) -> sa.Engine:
@@ -92,8 +99,8 @@ def configurations(
     - `machine`, the machine's key, and what it is made of: `cpu`, `cores`, `gpu`, `gpu_count`
     - `ids`, its own id alone, and `folds`, how many its fold is one of
     - `tested_on`, the corpus that its scores are of, and the hash of that if it is a further one
-    - for each dimension `ccc_<dimension>`, the final test score, or None, and where there are folds
-      `sums_<dimension>`, from which the CCC over several is found.
+    - each of `SCORED`, the final test score, or None, and for a fold `sums`, by the same keys that
+      from which the score over several is found.
 
     Args:
         test_corpus: only runs that were tested on this further corpus, with their scores on it.
@@ -120,7 +127,6 @@ def configurations(
             MachineRow.key.label("machine"),
             *hardware,
             *software,
-            *(_final_ccc(dimension, tested_on) for dimension in DIMENSIONS),
         )
         .join(MachineRow, MachineRow.id == RunRow.machine_id)
         .join(EnvironmentRow, EnvironmentRow.id == RunRow.environment_id)
@@ -129,10 +135,12 @@ def configurations(
     )
     found = [_told(row, test_corpus) for row in _dicts(engine, query)]
     kept = [row for row in found if test_corpus is None or row["tested_on_hash"]]
-    if any(row["fold"] for row in kept):
-        sums = _sums(engine, conditions, tested_on)
-        for row in kept:
-            row.update({f"sums_{d}": sums.get((row["id"], d)) for d in DIMENSIONS})
+    scores = _scores(engine, conditions, tested_on)
+    folds = any(row["fold"] for row in kept)
+    sums = _sums(engine, conditions, tested_on) if folds else {}
+    for row in kept:
+        row.update({key: scores.get((row["id"], *names)) for key, names in SCORED.items()})
+        row["sums"] = sums.get(row["id"], {})
     return kept
 
 
@@ -155,49 +163,105 @@ def _told(row: dict[str, Any], test_corpus: str | None) -> dict[str, Any]:
     }
 
 
-def _sums(
-    engine: sa.Engine,
-    conditions: Sequence[sa.ColumnElement[bool]],
-    tested_on: sa.ColumnElement[str],
-) -> dict[tuple[int, str], Sums]:
-    """By run and dimension the sums over the test predictions of every fold."""
-    p, y = PredictionRow.predicted, PredictionRow.label
-    query = (
-        sa.select(
-            PredictionRow.run_id,
-            PredictionRow.dimension,
-            sa.func.count(),
-            *map(sa.func.sum, (p, y, p * p, y * y, p * y)),
-        )
-        .join(RunRow, RunRow.id == PredictionRow.run_id)
-        .join(MachineRow, MachineRow.id == RunRow.machine_id)
-        .where(
-            *conditions,
-            RunRow.fold.is_not(None),
-            PredictionRow.corpus == tested_on,
-            PredictionRow.split == TEST,
-            p.is_not(None),
-            y.is_not(None),
-        )
-        .group_by(PredictionRow.run_id, PredictionRow.dimension)
+Conditions: TypeAlias = Sequence[sa.ColumnElement[bool]]
+
+
+def _scores(
+    engine: sa.Engine, conditions: Conditions, tested_on: sa.ColumnElement[str]
+) -> dict[tuple[int, str, str], float | None]:
+    """Final test scores by run, measure and dimension."""
+    columns: tuple[Any, ...] = (
+        ScoreRow.run_id,
+        ScoreRow.metric,
+        ScoreRow.dimension,
+        ScoreRow.value,
     )
-    with translated(engine.url), engine.connect() as connection:
-        rows = [tuple(row) for row in connection.execute(query)]
-    return {(run_id, dimension): Sums(*sums) for run_id, dimension, *sums in rows}
+    wanted = (*conditions, ScoreRow.metric.in_({metric for metric, _ in SCORED.values()}))
+    query = _of_runs(sa.select(*columns), ScoreRow, wanted, tested_on)
+    return {(run_id, metric, name): value for run_id, metric, name, value in _rows(engine, query)}
 
 
-def _final_ccc(dimension: str, tested_on: sa.ColumnElement[str]) -> sa.Label[float | None]:
+def _sums(
+    engine: sa.Engine, conditions: Conditions, tested_on: sa.ColumnElement[str]
+) -> dict[int, dict[str, Sums | Total]]:
+    """By run and score the sums over all that was tested of every fold."""
+    folds = (*conditions, RunRow.fold.is_not(None))
+    found: dict[int, dict[str, Sums | Total]] = {}
+    for run_id, dimension, *sums in _rows(engine, _sums_of_pairs(folds, tested_on)):
+        found.setdefault(run_id, {})[f"ccc_{dimension}"] = Sums(*sums)
+    for key, (metric, dimension) in SCORED.items():
+        if metric == CCC:
+            continue
+        for run_id, count, total in _rows(
+            engine, _total_of_means(metric, dimension, folds, tested_on)
+        ):
+            if count:
+                found.setdefault(run_id, {})[key] = Total(count, total)
+    return found
+
+
+def _sums_of_pairs(conditions: Conditions, tested_on: sa.ColumnElement[str]) -> sa.Select[Any]:
+    p, y = PredictionRow.predicted, PredictionRow.label
+    sums = map(sa.func.sum, (p, y, p * p, y * y, p * y))
+    names: tuple[Any, ...] = (PredictionRow.run_id, PredictionRow.dimension)
+    query = sa.select(*names, sa.func.count(), *sums).group_by(*names)
+    known = (*conditions, p.is_not(None), y.is_not(None))
+    return _of_runs(query, PredictionRow, known, tested_on)
+
+
+def _total_of_means(
+    metric: str, dimension: str, conditions: Conditions, tested_on: sa.ColumnElement[str]
+) -> sa.Select[Any]:
+    """Count and sum of what a score is the mean of: utterances' distances, annotators' CCC."""
+    table: type[DistributionRow | AnnotatorRow] = DistributionRow
+    if dimension != ON_PLANE:
+        table = AnnotatorRow
+        conditions = (*conditions, AnnotatorRow.dimension == dimension)
+    value = getattr(table, metric.removeprefix("annotator_"))
+    query = sa.select(table.run_id, sa.func.count(value), sa.func.sum(value))
+    return _of_runs(query.group_by(table.run_id), table, conditions, tested_on)
+
+
+def _of_runs(
+    query: sa.Select[Any],
+    table: type[ScoreRow | PredictionRow | DistributionRow | AnnotatorRow],
+    conditions: Conditions,
+    tested_on: sa.ColumnElement[str],
+) -> sa.Select[Any]:
+    """Only what is of the test split, and of the runs that the conditions tell."""
     return (
-        sa.select(sa.func.max(ScoreRow.value))
-        .where(
-            ScoreRow.run_id == RunRow.id,
-            ScoreRow.corpus == tested_on,
-            ScoreRow.split == TEST,
-            ScoreRow.metric == CCC,
-            ScoreRow.dimension == dimension,
-        )
-        .scalar_subquery()
-        .label(f"ccc_{dimension}")
+        query.join(RunRow, RunRow.id == table.run_id)
+        .join(MachineRow, MachineRow.id == RunRow.machine_id)
+        .where(*conditions, table.corpus == tested_on, table.split == TEST)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What scores of runs come from, and intervals of them: frames with `run_id` and these."""
+
+    predictions: pd.DataFrame
+    """dimension, utterance, speaker, predicted, label"""
+    distances: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["run_id", "utterance", "speaker", *DISTANCES])
+    )
+    """utterance, speaker, and the distances of its distributions, such as tvd"""
+    annotators: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=ANNOTATORS))
+    """dimension, annotator, ratings (how many), ccc, ccc_told"""
+
+
+def evidence(
+    engine: sa.Engine, run_ids: Collection[int], *, test_corpus: str | None = None
+) -> Evidence:
+    """All that the scores of runs on a test split come from; arguments as of `predictions`.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    return Evidence(
+        predictions=predictions(engine, run_ids, test_corpus=test_corpus),
+        distances=_distances(engine, run_ids, _tested_on(test_corpus)),
+        annotators=_annotators(engine, run_ids, _tested_on(test_corpus)),
     )
 
 
@@ -212,36 +276,71 @@ def predictions(
     Raises:
         DatabaseError: the database could not be read.
     """
-    query = (
+    names = ("run_id", "dimension", "utterance", "speaker", "predicted", "label")
+    query = sa.select(*(getattr(PredictionRow, name) for name in names))
+    chosen = (PredictionRow.run_id.in_(run_ids),)
+    return _frame(
+        engine, _of_runs(query, PredictionRow, chosen, _tested_on(test_corpus)), names[-2:]
+    )
+
+
+def _distances(
+    engine: sa.Engine, run_ids: Collection[int], tested_on: sa.ColumnElement[str]
+) -> pd.DataFrame:
+    """An utterance of which no label is known has no speaker here, and stands for itself."""
+    named = (
         sa.select(
             PredictionRow.run_id,
-            PredictionRow.dimension,
+            PredictionRow.corpus,
+            PredictionRow.split,
             PredictionRow.utterance,
-            PredictionRow.speaker,
-            PredictionRow.predicted,
-            PredictionRow.label,
+            sa.func.max(PredictionRow.speaker).label("speaker"),
         )
-        .join(RunRow, RunRow.id == PredictionRow.run_id)
-        .where(
-            PredictionRow.run_id.in_(run_ids),
-            PredictionRow.split == TEST,
-            PredictionRow.corpus == _tested_on(test_corpus),
+        .where(PredictionRow.run_id.in_(run_ids))
+        .group_by(
+            PredictionRow.run_id,
+            PredictionRow.corpus,
+            PredictionRow.split,
+            PredictionRow.utterance,
         )
+        .subquery()
     )
+    table = DistributionRow
+    same = [getattr(table, name) == named.c[name] for name in ("run_id", "corpus", "split")]
+    query = sa.select(
+        table.run_id,
+        table.utterance,
+        sa.func.coalesce(named.c.speaker, table.utterance).label("speaker"),
+        *(getattr(table, name) for name in DISTANCES),
+    ).outerjoin_from(table, named, sa.and_(*same, table.utterance == named.c.utterance))
+    chosen = (table.run_id.in_(run_ids),)
+    return _frame(engine, _of_runs(query, table, chosen, tested_on), DISTANCES)
+
+
+def _annotators(
+    engine: sa.Engine, run_ids: Collection[int], tested_on: sa.ColumnElement[str]
+) -> pd.DataFrame:
+    query = sa.select(*(getattr(AnnotatorRow, name) for name in ANNOTATORS))
+    chosen = (AnnotatorRow.run_id.in_(run_ids),)
+    return _frame(engine, _of_runs(query, AnnotatorRow, chosen, tested_on), ANNOTATORS[-2:])
+
+
+def _frame(engine: sa.Engine, query: sa.Select[Any], numbers: Collection[str]) -> pd.DataFrame:
     with translated(engine.url), engine.connect() as connection:
         result = connection.execute(query)
         frame: pd.DataFrame = pd.DataFrame(result.fetchall(), columns=list(result.keys()))
     # An empty frame, or a column with NULL, would otherwise hold objects.
-    frame["predicted"] = frame["predicted"].astype(float)
-    frame["label"] = frame["label"].astype(float)
+    frame[list(numbers)] = frame[list(numbers)].astype(float)
     return frame
 
 
 def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
-    """One run whole: its columns, `machine`, `environment`, `phases`, `scores` and `epochs`.
+    """One run whole: its columns and `machine`, `environment`, `phases`, `scores`, `epochs`.
 
     `epochs` has for each training epoch its number from 0, `loss` (training), `wall_s`, `cold` and
-    `validation`, the CCC of each dimension.
+    `validation`, the CCC of each dimension. `annotators` says for each corpus and dimension how
+    many have a CCC, the least and most `ratings` of one, and of their `ccc` and `ccc_told` the mean
+    and the quartiles, lowest to highest.
 
     Raises:
         RequestError: there is no run of that id.
@@ -268,7 +367,27 @@ def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
         "phases": phases,
         "scores": scores,
         "epochs": _epochs(phases, scores),
+        "annotators": _spread(engine, number),
     }
+
+
+def _spread(engine: sa.Engine, run_id: int) -> list[dict[str, Any]]:
+    query = sa.select(AnnotatorRow.__table__).where(AnnotatorRow.run_id == run_id)
+    frame = _frame(engine, query, ANNOTATORS[-2:])
+    return [
+        {
+            **dict(zip(("corpus", "split", "dimension"), names, strict=True)),
+            "annotators": len(part),
+            "ratings": f"{part['ratings'].min()} to {part['ratings'].max()}",
+            **{column: _quartiles(part[column]) for column in ANNOTATORS[-2:]},
+        }
+        for names, part in frame.groupby(["corpus", "split", "dimension"])
+    ]
+
+
+def _quartiles(values: pd.Series[float]) -> list[float] | None:
+    known = values.dropna()
+    return [known.mean(), *known.quantile([0, 0.25, 0.5, 0.75, 1])] if len(known) else None
 
 
 def _parts(engine: sa.Engine, table: sa.FromClause, run_id: int) -> list[dict[str, Any]]:
@@ -292,6 +411,11 @@ def _epochs(phases: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[
         for phase in phases
         if phase["phase"] == "train"
     ]
+
+
+def _rows(engine: sa.Engine, query: sa.Select[Any]) -> list[Any]:
+    with translated(engine.url), engine.connect() as connection:
+        return list(connection.execute(query))
 
 
 def _dicts(engine: sa.Engine, query: sa.Select[Any]) -> list[dict[str, Any]]:

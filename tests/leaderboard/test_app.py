@@ -94,7 +94,7 @@ def test_two_rows_are_compared_as_in_the_terminal(page: Any, filled: Any) -> Non
     engine = queries.open_for_reading(str(filled.path))
     runs = queries.configurations(engine)
     a, b = ([run["id"] for run in runs if run["label"] == name] for name in ("full", "top-layers"))
-    told = comparison.compare(runs, queries.predictions(engine, (*a, *b)), a, b)
+    told = comparison.compare(runs, queries.evidence(engine, (*a, *b)), a, b)
     ccc, costs = (element.value for element in shown.dataframe[1:3])
     assert ccc["A - B"].tolist() == [each.difference for each in told.ccc]
     assert ccc["Better"].tolist() == ["A", "A", "A"]
