@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
@@ -30,12 +32,24 @@ from serbench.harness.records import (
     translated,
 )
 
-__all__ = ["Evidence", "configurations", "evidence", "open_for_reading", "predictions", "run"]
+__all__ = [
+    "Evidence",
+    "Spreads",
+    "annotators",
+    "configurations",
+    "evidence",
+    "open_for_reading",
+    "predictions",
+    "run",
+    "seeds",
+    "spreads",
+]
 
 TEST = "test"
 CCC = "ccc"
 DISTANCES = tuple(key for key, (_, dimension) in SCORED.items() if dimension == ON_PLANE)
-"""Columns of the table of distributions."""
+"""Columns of the table of distributions, as the next."""
+MASSES = ("rated", "predicted", "told", "true")
 ANNOTATORS = ("run_id", "dimension", "annotator", "ratings", "ccc", "ccc_told")
 """Columns of the table of annotators."""
 
@@ -261,7 +275,7 @@ def evidence(
     return Evidence(
         predictions=predictions(engine, run_ids, test_corpus=test_corpus),
         distances=_distances(engine, run_ids, _tested_on(test_corpus)),
-        annotators=_annotators(engine, run_ids, _tested_on(test_corpus)),
+        annotators=annotators(engine, run_ids, test_corpus=test_corpus),
     )
 
 
@@ -317,12 +331,56 @@ def _distances(
     return _frame(engine, _of_runs(query, table, chosen, tested_on), DISTANCES)
 
 
-def _annotators(
-    engine: sa.Engine, run_ids: Collection[int], tested_on: sa.ColumnElement[str]
+def annotators(
+    engine: sa.Engine, run_ids: Collection[int], *, test_corpus: str | None = None
 ) -> pd.DataFrame:
+    """How well runs predict single annotators of a test split, as in `Evidence`.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
     query = sa.select(*(getattr(AnnotatorRow, name) for name in ANNOTATORS))
     chosen = (AnnotatorRow.run_id.in_(run_ids),)
+    tested_on = _tested_on(test_corpus)
     return _frame(engine, _of_runs(query, AnnotatorRow, chosen, tested_on), ANNOTATORS[-2:])
+
+
+def seeds(engine: sa.Engine, run_ids: Collection[int]) -> dict[int, int]:
+    """The seeds of runs by their ids.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    columns: tuple[Any, ...] = (RunRow.id, RunRow.seed)
+    return dict(_rows(engine, sa.select(*columns).where(RunRow.id.in_(run_ids))))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spreads:
+    """Distributions of the N utterances of a test split."""
+
+    utterances: pd.DataFrame
+    """utterance, raters (how many), and the distances of its distributions, such as tvd"""
+    masses: dict[str, npt.NDArray[np.float64]]
+    """(N, CELLS, CELLS) by the column that holds them; those alone that all utterances have."""
+
+
+def spreads(engine: sa.Engine, run_ids: Collection[int]) -> Spreads:
+    """Distributions of the runs of one seed on the test split of their corpus.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    table = DistributionRow
+    told = ("utterance", "raters", *DISTANCES)
+    columns: tuple[Any, ...] = tuple(getattr(table, name) for name in (*told, *MASSES))
+    query = _of_runs(
+        sa.select(*columns), table, (table.run_id.in_(run_ids),), _tested_on(None)
+    ).order_by(table.utterance)
+    frame = _frame(engine, query, DISTANCES)
+    known = [name for name in MASSES if len(frame) and frame[name].notna().all()]
+    masses = {name: np.array(frame[name].tolist()) for name in known}
+    return Spreads(utterances=frame[list(told)], masses=masses)
 
 
 def _frame(engine: sa.Engine, query: sa.Select[Any], numbers: Collection[str]) -> pd.DataFrame:
