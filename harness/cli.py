@@ -213,7 +213,12 @@ def _ranked(
 @app.command()
 def rank(
     db: Database = "runs.db",
-    by: Annotated[str, typer.Option(metavar="SCORE", help=f"{', '.join(RANKINGS)}.")] = "ccc",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="SCORE", help="ccc, annotator_ccc, tvd, jsd, or any score of --json, tvd_told …"
+        ),
+    ] = "ccc",
     machine: Machine = None,
     corpus: Corpus = None,
     backbone: Backbone = None,

@@ -69,9 +69,9 @@ def parts(evidence: Evidence) -> dict[tuple[int, str], Part]:
     speaker = pd.factorize(named, sort=True)[0]
     person = pd.factorize(annotators["annotator"], sort=True)[0]
     found: dict[tuple[int, str], Part] = {}
-    for (run_id, dimension), rows in _grouped(predictions, "run_id", "dimension"):
-        pairs = ("predicted", "label")
-        rows = rows[predictions["label"].notna().to_numpy()[rows]]
+    known = predictions["label"].notna().to_numpy()
+    for (run_id, dimension), given in _grouped(predictions, "run_id", "dimension"):
+        pairs, rows = ("predicted", "label"), given[known[given]]
         found[run_id, f"ccc_{dimension}"] = _part(predictions, pairs, rows, "speaker", speaker)
     for (run_id,), rows in _grouped(distances, "run_id"):
         numbers = speaker[len(predictions) :]

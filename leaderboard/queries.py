@@ -272,9 +272,11 @@ def evidence(
     Raises:
         DatabaseError: the database could not be read.
     """
+    predicted = predictions(engine, run_ids, test_corpus=test_corpus)
+    distances = _distances(engine, run_ids, _tested_on(test_corpus))
     return Evidence(
-        predictions=predictions(engine, run_ids, test_corpus=test_corpus),
-        distances=_distances(engine, run_ids, _tested_on(test_corpus)),
+        predictions=predicted,
+        distances=_with_speakers(distances, predicted),
         annotators=annotators(engine, run_ids, test_corpus=test_corpus),
     )
 
@@ -301,34 +303,20 @@ def predictions(
 def _distances(
     engine: sa.Engine, run_ids: Collection[int], tested_on: sa.ColumnElement[str]
 ) -> pd.DataFrame:
-    """An utterance of which no label is known has no speaker here, and stands for itself."""
-    named = (
-        sa.select(
-            PredictionRow.run_id,
-            PredictionRow.corpus,
-            PredictionRow.split,
-            PredictionRow.utterance,
-            sa.func.max(PredictionRow.speaker).label("speaker"),
-        )
-        .where(PredictionRow.run_id.in_(run_ids))
-        .group_by(
-            PredictionRow.run_id,
-            PredictionRow.corpus,
-            PredictionRow.split,
-            PredictionRow.utterance,
-        )
-        .subquery()
-    )
-    table = DistributionRow
-    same = [getattr(table, name) == named.c[name] for name in ("run_id", "corpus", "split")]
-    query = sa.select(
-        table.run_id,
-        table.utterance,
-        sa.func.coalesce(named.c.speaker, table.utterance).label("speaker"),
-        *(getattr(table, name) for name in DISTANCES),
-    ).outerjoin_from(table, named, sa.and_(*same, table.utterance == named.c.utterance))
-    chosen = (table.run_id.in_(run_ids),)
-    return _frame(engine, _of_runs(query, table, chosen, tested_on), DISTANCES)
+    names = ("run_id", "utterance", *DISTANCES)
+    query = sa.select(*(getattr(DistributionRow, name) for name in names))
+    chosen = (DistributionRow.run_id.in_(run_ids),)
+    return _frame(engine, _of_runs(query, DistributionRow, chosen, tested_on), DISTANCES)
+
+
+def _with_speakers(distances: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """An utterance of which no label is known has no speaker, and stands for itself."""
+    names = ["run_id", "utterance"]
+    theirs = predicted[predicted["run_id"].isin(distances["run_id"].unique())]
+    speakers = theirs[[*names, "speaker"]].drop_duplicates(names)
+    joined: pd.DataFrame = distances.merge(speakers, on=names, how="left")
+    joined["speaker"] = joined["speaker"].fillna(joined["utterance"])
+    return joined
 
 
 def annotators(

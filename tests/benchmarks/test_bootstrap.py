@@ -14,12 +14,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from serbench.harness.metrics import DIMENSIONS
 from serbench.leaderboard import ranking
-from serbench.leaderboard.configurations import COMPARABLE
+from serbench.leaderboard.configurations import CONFIGURATION
 from serbench.leaderboard.queries import Evidence
 
 UTTERANCES, SPEAKERS = 30_000, 300
 FACTS: dict[str, Any] = {
-    **dict.fromkeys(COMPARABLE, "one"),
+    **dict.fromkeys(CONFIGURATION, "one"),
     **dict.fromkeys(ranking.Row.__dataclass_fields__),
     "status": "ok", "started_at": "2024-05-01", "label": "full", "strategy": "full", "config": {},
     "source_hash": "s", "cached": False, "cost_only": False, "repeat": 0,

@@ -13,6 +13,7 @@ import pytest
 from serbench.harness import heads
 from serbench.harness.bootstrap import interval, seed_draws, speaker_draws
 from serbench.harness.metrics import ON_PLANE, SCORED
+from serbench.harness.run_page import print_run
 from serbench.leaderboard import comparison, queries, ranking
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
@@ -213,3 +214,26 @@ def test_an_utterance_without_a_label_stands_for_itself(recorder: Any) -> None:
     frame = queries.evidence(recorder.engine, [run_id]).distances
     assert len(frame) == 160
     assert frame.set_index("utterance")["speaker"]["u000"] == "u000"
+
+
+def test_the_page_of_a_run_has_distances_and_quartiles(
+    spread: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for run_id, shown in ((1, True), (4, False)):
+        found = queries.run(spread.engine, run_id)
+        print_run(found, None)
+        out = capsys.readouterr().out
+        lines = [" ".join(line.split()) for line in out.splitlines()]
+        assert ("made-up not told told who rated from the true ones" in lines) is shown
+        assert ("of the test split" in out) is shown
+    run = queries.run(spread.engine, 1)
+    scores = {(s["metric"], s["dimension"]): s["value"] for s in run["scores"]}
+    print_run(run, None)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    tvd, told = (scores[name, ON_PLANE] for name in ("tvd", "tvd_told"))
+    assert f"TVD {tvd:.3f} {told:.3f} –" in lines
+    for way, column in (("valence", "ccc"), ("valence told", "ccc_told")):
+        figures = " ".join(f"{value:.3f}" for value in run["annotators"][1][column])
+        assert f"{way} 12 10 to 21 {figures}" in lines
+    assert "CCC of each annotator with at least 10 ratings of the test split" in lines
