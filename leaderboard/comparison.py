@@ -398,7 +398,9 @@ class _Pair:
                 "no difference in CCC can be told."
             ]
         else:
-            ranked_by = " and ".join(SCORED[key][1] for key in self.group.scored("ccc"))
+            ranked_by = (
+                " and ".join(SCORED[key][1] for key in self.group.scored("ccc")) or "nothing"
+            )
             said = [f"Rows are ranked by the mean of {ranked_by}.", self._pairing()]
         unknown = "No run was made twice, so what of a difference in time is noise is not known."
         return [*said, noise or unknown]

@@ -132,7 +132,7 @@ def test_heat_maps_share_a_scale_and_name_their_axes() -> None:
     squares, numbers = (layer["encoding"] for layer in drawn["layer"])
     assert squares["color"]["scale"]["domain"] == [0, 0.3]
     for axis, name in (("x", "Valence"), ("y", "Activation")):
-        assert squares[axis]["title"] == name
+        assert (squares[axis]["field"], squares[axis]["title"]) == (name.lower(), name)
         assert squares[axis]["scale"]["domain"] == [-1, 1]
         assert squares[axis]["axis"]["values"] == [-1, -0.5, 0, 0.5, 1]
     assert numbers["text"]["field"] == "mass"
