@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -41,6 +41,7 @@ __all__ = [
     "print_json",
     "ranking_table",
     "say",
+    "sure",
     "table",
 ]
 
@@ -70,9 +71,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
 
 NAME_WIDTH = 18
 """What eighty columns leave for a spec string beside the figures, at least."""
-PARTS = re.compile(r"(?<=[:,])|(?=[@]|\+\D)")
+PARTS = re.compile(r"(?<=[:,])|(?=@|\+\D)")
 """Where a spec string may be broken: `tasks=1+3` is one word."""
+NAME = "strategy"
 MAIN = ("ccc_activation", "ccc_valence")
+"""Scores that always have a column."""
 
 
 class RunReport:
@@ -201,6 +204,9 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
         said.append("each: CCC of single annotators, mean of act and val")
     if rows[0]["ranked_by"] != "ccc":
         said.append(f"ranked by {by.label}, {'higher' if by.higher_is_better else 'lower'} first")
+    scored = [row for row in rows if not row["cost_only"]]
+    if scored and all(by.of(row) is None for row in scored):
+        said.append(f"no row has {by.label}")
     return " · ".join(
         (
             *said,
@@ -226,49 +232,58 @@ def _heading(row: Mapping[str, Any]) -> str:
 
 
 def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
-    columns = {
-        "#": [number(row["rank"], "d") + ("*" if row["pareto"] else " ") for row in rows],
-        "strategy": [str(row["name"]) for row in rows],
-        **{
-            RANKINGS[name].short.replace(" ", "\n"): [
-                number(RANKINGS[name].of(row), ".3f") for row in rows
-            ]
-            for name in _scores(rows)
-        },
-        "s/epoch": [number(row["epoch_s"], ".2f") for row in rows],
-        "speed": [_speed(row["speedup_vs_full"]) for row in rows],
-        "memory": [
-            size(row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"]) for row in rows
-        ],
-        "learns": [count(row["trainable_params"]) for row in rows],
-        "runs": [
-            f"{row['runs']} -{row['failed']}" if row["failed"] else f"{row['runs']}" for row in rows
-        ],
-    }
-    if set(columns["speed"]) == {"–"}:
-        del columns["speed"]
+    columns = _columns(rows)
     console = Console(highlight=False)
-    fixed = [_width(name, cells) for name, cells in columns.items() if name != "strategy"]
+    fixed = [_width(*column) for column in columns.items() if column[0] != NAME]
     left = {gap: console.width - sum(fixed) - gap * len(fixed) for gap in (2, 1)}
     gap = 2 if left[2] >= NAME_WIDTH else 1
     width = max(left[gap], NAME_WIDTH)
-    columns["strategy"] = [_broken(name, width) for name in columns["strategy"]]
+    columns[NAME] = [_broken(name, width) for name in columns[NAME]]
     drawn = Table(box=None, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
-    for name in columns:
-        named = name == "strategy"
-        justify: JustifyMethod = "left" if named else "right"
-        drawn.add_column(name, justify=justify, no_wrap=not named, overflow="fold")
+    for heading in columns:
+        if heading == NAME:
+            drawn.add_column(heading, overflow="fold")
+        else:
+            drawn.add_column(heading, justify="right", no_wrap=True)
     for cells in zip(*columns.values(), strict=True):
         drawn.add_row(*map(Text, cells))
     console.print(drawn)
 
 
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Cells by heading."""
+    scores = {
+        ranking.short.replace(" ", "\n"): [number(ranking.of(row), ".3f") for row in rows]
+        for ranking in (RANKINGS[name] for name in _scores(rows))
+    }
+    speed = [_speed(row["speedup_vs_full"]) for row in rows]
+    memory = [row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"] for row in rows]
+    return {
+        "#": [number(row["rank"], "d") + ("*" if row["pareto"] else " ") for row in rows],
+        NAME: [str(row["name"]) for row in rows],
+        **scores,
+        "s/epoch": [number(row["epoch_s"], ".2f") for row in rows],
+        **({"speed": speed} if set(speed) != {"–"} else {}),
+        "memory": [size(each) for each in memory],
+        "learns": [count(row["trainable_params"]) for row in rows],
+        "runs": [f"{row['runs']}{_failed(row)}" for row in rows],
+    }
+
+
+def _failed(row: Mapping[str, Any]) -> str:
+    return f" -{row['failed']}" if row["failed"] else ""
+
+
 def _scores(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which of `RANKINGS` have a column: CCC, and what rows are ranked by or some row has."""
+    """Which of `RANKINGS` have a column: CCC, and what rows are ranked by or some row has.
+
+    Of distances, and of scores by annotator, the one that rows are ranked by stands for all.
+    """
     by = rows[0]["ranked_by"]
-    others = {"annotator": "annotator_ccc", "tvd": "tvd"}
+    family = by.partition("_")[0]
+    others = {"annotator": "annotator_ccc", "distance": "tvd"}
     if by not in ("ccc", *MAIN):
-        others[by.partition("_")[0].replace("jsd", "tvd")] = by
+        others["distance" if family in ("tvd", "jsd") else family] = by
     return [
         *MAIN,
         *(n for n in others.values() if any(RANKINGS[n].of(row) is not None for row in rows)),
@@ -311,9 +326,9 @@ def comparison_page(comparison: Comparison) -> None:
             [
                 (
                     RANKINGS[each.key].short,
-                    _sure(each.a, each.a_low, each.a_high, ".2f"),
-                    _sure(each.b, each.b_low, each.b_high, ".2f"),
-                    _sure(each.difference, each.difference_low, each.difference_high, "+.3f"),
+                    sure(each.a, each.a_low, each.a_high),
+                    sure(each.b, each.b_low, each.b_high),
+                    sure(each.difference, each.difference_low, each.difference_high, "+.3f"),
                     each.better or "neither",
                 )
                 for each in told
@@ -350,7 +365,8 @@ def _runs(side: Side) -> str:
     )
 
 
-def _sure(value: float | None, low: float | None, high: float | None, form: str) -> str:
+def sure(value: float | None, low: float | None, high: float | None, form: str = ".2f") -> str:
+    """A score with its interval, whose ends are in a format of their own."""
     told = number(value, "+.3f" if "+" in form else ".3f")
     return told if low is None or high is None else f"{told} ({low:{form}}, {high:{form}})"
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from serbench.harness.console import number, say, table
+from serbench.harness.console import number, say, sure, table
 from serbench.harness.metrics import ON_PLANE, SCORED, count, size
 
 __all__ = ["print_run"]
 
 Run = Mapping[str, Any]
 Facts = Iterable[tuple[str, str]]
+ENDS = ("", "_told", "_true")
+"""Of the names of distances, by what is told who rated, and what the distance is from."""
 SPREAD = {metric for key, (metric, _) in SCORED.items() if not key.startswith("ccc")}
 """Scores of distributions and of single annotators, which have tables of their own."""
 
@@ -259,19 +261,15 @@ def _distances(corpus: str, final: Sequence[Run]) -> None:
         [
             (
                 " ".join((metric.upper(), *([] if dimension == ON_PLANE else [dimension]))),
-                *(_sure(found.get((metric + end, dimension))) for end in ("", "_told", "_true")),
+                *(_distance(found.get((metric + end, dimension))) for end in ENDS),
             )
             for metric, dimension in names
         ],
     )
 
 
-def _sure(score: Run | None) -> str:
-    if score is None or score["value"] is None:
-        return "–"
-    low, high = score["low"], score["high"]
-    interval = "" if low is None or high is None else f" ({low:.2f}, {high:.2f})"
-    return f"{score['value']:.3f}{interval}"
+def _distance(score: Run | None) -> str:
+    return "–" if score is None else sure(score["value"], score["low"], score["high"])
 
 
 def _annotators(corpus: str, run: Run) -> None:

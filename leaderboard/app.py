@@ -34,10 +34,12 @@ COSTS = (
     "energy_j",
     "trainable_params",
 )
-LONG_NAME = 30
-EVERY = ""
 GOODS = (*SCORED, "audio_s_per_s", "utilisation")
-# Of utterances: by which column, and whether upwards. A docstring here would be on the page.
+# Comments, since Streamlit would draw strings. Letters from which on names have a wide column.
+LONG_NAME = 30
+# Stands where an utterance does for all: a box whose value is None shows as empty.
+EVERY = ""
+# Of utterances: by which column, and whether upwards.
 ORDERS = {"highest TVD": ("tvd", False), "lowest TVD": ("tvd", True), "name": ("utterance", True)}
 
 

@@ -19,8 +19,8 @@ LOG_RATIO = 20
 """An axis whose largest value is so many times its smallest is logarithmic."""
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#999999"]
 """Okabe and Ito's palette, which the colour-blind can tell apart."""
-BOX, AROUND = 12, 90
-"""Pixels of a box's height, and of legend and axis."""
+BOX, ROW, AROUND = 12, 36, 140
+"""Pixels of a box's height, of a row's with two of them, and of legend and axis."""
 MOST_DOTS = 200
 """Annotators a row of whom each is drawn; of more the quartiles say enough."""
 SPREAD = ("mean", "lowest", "lower", "median", "upper", "highest")
@@ -131,7 +131,7 @@ def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> a
             alt.Tooltip("ccc:Q", title="CCC", format=".3f"),
         ]
         layers.append(dots.encode(**encoded, x="ccc:Q", tooltip=tooltip))
-    height = AROUND + max(len(rows), 1) * (len(ways) + 1) * BOX
+    height = AROUND + max(len(rows), 1) * ROW
     return alt.LayerChart(layer=layers, width="container", height=height)
 
 

@@ -334,8 +334,9 @@ class _Pair:
     def _ccc(self) -> tuple[Accuracy, ...]:
         # The floor is of the mean; that of a single dimension is not known.
         each = [self._accuracy(key, (key,)) for key in self._known("ccc")]
-        mean = self._accuracy("ccc", self.group.scored("ccc"), noise=self.group.noise.ccc)
-        return (*each, mean) if each else ()
+        ranked = self.group.scored("ccc")
+        mean = [self._accuracy("ccc", ranked, noise=self.group.noise.ccc)] if ranked else []
+        return (*each, *mean)
 
     def _distances(self) -> tuple[Accuracy, ...]:
         found = []

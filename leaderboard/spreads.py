@@ -18,7 +18,7 @@ WAYS = {"ccc": "not told who rated", "ccc_told": "told who rated"}
 MAPS = {
     "rated": "Rated",
     "predicted": "Predicted",
-    "told": "Predicted, told who rated",
+    "told": "Told who rated",
     "true": "True",
 }
 """By the column of the table of distributions what a heat map of it is called."""

@@ -110,6 +110,9 @@ def test_columns_of_what_some_heads_alone_have_are_there_where_a_row_has_it(
     assert "0.100" not in out
     assert "ranked by TVD told, lower first" in out
     assert "Pareto front of TVD told, time and memory" in out
+    assert "no row has" not in out
+    ranking_table([row("full", ranked_by="jsd")])
+    assert "no row has JSD" in capsys.readouterr().out
 
 
 def _headings(out: str) -> list[str]:
