@@ -374,7 +374,9 @@ def spreads(engine: sa.Engine, run_ids: Collection[int]) -> Spreads:
 def _frame(engine: sa.Engine, query: sa.Select[Any], numbers: Collection[str]) -> pd.DataFrame:
     with translated(engine.url), engine.connect() as connection:
         result = connection.execute(query)
-        frame: pd.DataFrame = pd.DataFrame(result.fetchall(), columns=list(result.keys()))
+        # Of rows that are no tuples, pandas asks each whether it is something else.
+        rows = list(map(tuple, result))
+        frame: pd.DataFrame = pd.DataFrame(rows, columns=list(result.keys()))
     # An empty frame, or a column with NULL, would otherwise hold objects.
     frame[list(numbers)] = frame[list(numbers)].astype(float)
     return frame
