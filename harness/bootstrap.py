@@ -94,13 +94,14 @@ def bootstrap_mean(values: Floats, speaker: Ints, counts: Floats) -> Floats:
         counts: array with shape (D, S) from `speaker_draws`
 
     Returns:
-        array with shape (D,)
+        array with shape (D,); NaN for a draw without utterances, and everywhere if a value is NaN
     """
     sums, sizes = (
         np.bincount(speaker, weights, minlength=counts.shape[1])
         for weights in (values, np.ones_like(values))
     )
-    return np.asarray(counts @ sums / (counts @ sizes), dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts @ sums / (counts @ sizes), dtype=np.float64)
 
 
 def interval(draws: Floats) -> tuple[float, float] | None:

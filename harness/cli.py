@@ -15,7 +15,7 @@ import typer
 
 from serbench.harness import console, heads, plugins, strategy
 from serbench.harness.errors import RequestError, SerbenchError
-from serbench.harness.metrics import size
+from serbench.harness.metrics import RANKINGS, size
 
 if TYPE_CHECKING:
     from serbench.harness.session import Session
@@ -200,20 +200,27 @@ def _warn_of_problems() -> None:
 
 
 def _ranked(
-    db: str, *, test_corpus: str | None = None, **filters: str | None
+    db: str, *, by: str = "ccc", test_corpus: str | None = None, **filters: str | None
 ) -> list[dict[str, Any]]:
     from serbench.leaderboard import queries, ranking
 
     engine = queries.open_for_reading(db)
     runs = queries.configurations(engine, test_corpus=test_corpus, **filters)
-    predictions = queries.predictions(engine, ranking.chosen_runs(runs), test_corpus=test_corpus)
+    evidence = queries.evidence(engine, ranking.chosen_runs(runs), test_corpus=test_corpus)
     current = {entry.name: entry.source_hash for entry in strategy.entries()}
-    return [dataclasses.asdict(row) for row in ranking.rank(runs, predictions, current=current)]
+    rows = ranking.rank(runs, evidence, by=by, current=current)
+    return [dataclasses.asdict(row) for row in rows]
 
 
 @app.command()
 def rank(
     db: Database = "runs.db",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="SCORE", help="ccc, annotator_ccc, tvd, jsd, or any score of --json, tvd_told …"
+        ),
+    ] = "ccc",
     machine: Machine = None,
     corpus: Corpus = None,
     backbone: Backbone = None,
@@ -233,7 +240,7 @@ def rank(
         "suite": suite,
         "test_corpus": test_corpus,
     }
-    rows = _ranked(db, **filters)
+    rows = _ranked(db, by=_score(by), **filters)
     if as_json:
         console.print_json(rows)
     elif rows:
@@ -242,6 +249,12 @@ def rank(
         console.say(f"{db} holds no runs like that; serbench rank alone tells of all it holds")
     else:
         console.say(f"{db} holds no runs; serbench run --all makes some")
+
+
+def _score(name: str) -> str:
+    if name not in RANKINGS:
+        raise RequestError(f"rows are ranked by one of {', '.join(RANKINGS)}, not '{name}'")
+    return name
 
 
 @app.command()
@@ -274,8 +287,8 @@ def compare(
 
     def compared(first: tuple[int, ...], second: tuple[int, ...]) -> comparison.Comparison:
         ids = (*first, *second)
-        predictions = queries.predictions(engine, ids, test_corpus=test_corpus)
-        return comparison.compare(runs, predictions, first, second)
+        evidence = queries.evidence(engine, ids, test_corpus=test_corpus)
+        return comparison.compare(runs, evidence, first, second)
 
     found = [compared(*pair) for pair in comparison.chosen(runs, a, b, head=head)]
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from serbench.harness.metrics import METRICS, count, folds_told, noise_sentence, size, written
+from serbench.harness.metrics import (
+    METRICS,
+    RANKINGS,
+    count,
+    folds_told,
+    noise_sentence,
+    size,
+    written,
+)
 from serbench.harness.plan import Spec
 from serbench.harness.results import Message, Result
 from serbench.harness.results import Progress as Step
@@ -32,6 +41,7 @@ __all__ = [
     "print_json",
     "ranking_table",
     "say",
+    "sure",
     "table",
 ]
 
@@ -59,8 +69,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     Console(highlight=False).print(drawn)
 
 
-LABEL_WIDTH = 19
-"""What eighty columns leave for a spec string beside the figures."""
+NAME_WIDTH = 18
+"""What eighty columns leave for a spec string beside the figures, at least."""
+PARTS = re.compile(r"(?<=[:,])|(?=@|\+\D)")
+"""Where a spec string may be broken: `tasks=1+3` is one word."""
+NAME = "strategy"
+MAIN = ("ccc_activation", "ccc_valence")
+"""Scores that always have a column."""
 
 
 class RunReport:
@@ -176,11 +191,30 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
             say(told)
     if groups:
         say()
-        say(
-            "act, val: CCC on the test split · # shares a number where that cannot be told apart "
-            "(95 %, paired by speaker and seed, and by more than noise; cost only: by seconds) · "
-            "* on the Pareto front of CCC, time and memory"
+        say(_legend(rows))
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    by = RANKINGS[rows[0]["ranked_by"]]
+    said = ["act, val: CCC on the test split"]
+    shown = _scores(rows)
+    if "tvd" in shown:
+        said.append("TVD: between rated and predicted distribution, lower is better")
+    if "annotator_ccc" in shown:
+        said.append("each: CCC of single annotators, mean of act and val")
+    if rows[0]["ranked_by"] != "ccc":
+        said.append(f"ranked by {by.label}, {'higher' if by.higher_is_better else 'lower'} first")
+    scored = [row for row in rows if not row["cost_only"]]
+    if scored and all(by.of(row) is None for row in scored):
+        said.append(f"no row has {by.label}")
+    return " · ".join(
+        (
+            *said,
+            "# shares a number where that cannot be told apart "
+            "(95 %, paired by speaker and seed, and by more than noise; cost only: by seconds)",
+            f"* on the Pareto front of {by.label}, time and memory",
         )
+    )
 
 
 def _heading(row: Mapping[str, Any]) -> str:
@@ -198,32 +232,80 @@ def _heading(row: Mapping[str, Any]) -> str:
 
 
 def _ranked(rows: Sequence[Mapping[str, Any]]) -> None:
-    drawn = Table(box=None, pad_edge=False, show_edge=False)
-    drawn.add_column("#", justify="right")
-    drawn.add_column("strategy", overflow="fold", min_width=LABEL_WIDTH)
-    for heading in ("act", "val", "s/epoch", "speed", "memory", "trained", "runs"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        memory = row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"]
-        failed = f" -{row['failed']}" if row["failed"] else ""
-        drawn.add_row(
-            number(row["rank"], "d") + ("*" if row["pareto"] else " "),
-            Text(_broken(str(row["name"]))),
-            number(row["ccc_activation"], ".3f"),
-            number(row["ccc_valence"], ".3f"),
-            number(row["epoch_s"], ".2f"),
-            number(row["speedup_vs_full"], ".3g") + ("x" if row["speedup_vs_full"] else ""),
-            size(memory),
-            count(row["trainable_params"]),
-            f"{row['runs']}{failed}",
-        )
-    Console(highlight=False).print(drawn)
+    columns = _columns(rows)
+    console = Console(highlight=False)
+    fixed = [_width(*column) for column in columns.items() if column[0] != NAME]
+    left = {gap: console.width - sum(fixed) - gap * len(fixed) for gap in (2, 1)}
+    gap = 2 if left[2] >= NAME_WIDTH else 1
+    width = max(left[gap], NAME_WIDTH)
+    columns[NAME] = [_broken(name, width) for name in columns[NAME]]
+    drawn = Table(box=None, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
+    for heading in columns:
+        if heading == NAME:
+            drawn.add_column(heading, overflow="fold")
+        else:
+            drawn.add_column(heading, justify="right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        drawn.add_row(*map(Text, cells))
+    console.print(drawn)
 
 
-def _broken(name: str) -> str:
-    """A name that is too long for its column goes on with its axes in a second line."""
-    head, plus, axes = name.partition("+")
-    return f"{head}\n{plus}{axes}" if len(name) > LABEL_WIDTH else name
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Cells by heading."""
+    scores = {
+        ranking.short.replace(" ", "\n"): [number(ranking.of(row), ".3f") for row in rows]
+        for ranking in (RANKINGS[name] for name in _scores(rows))
+    }
+    speed = [_speed(row["speedup_vs_full"]) for row in rows]
+    memory = [row["peak_vram_bytes"] or row["peak_host_anonymous_bytes"] for row in rows]
+    return {
+        "#": [number(row["rank"], "d") + ("*" if row["pareto"] else " ") for row in rows],
+        NAME: [str(row["name"]) for row in rows],
+        **scores,
+        "s/epoch": [number(row["epoch_s"], ".2f") for row in rows],
+        **({"speed": speed} if set(speed) != {"–"} else {}),
+        "memory": [size(each) for each in memory],
+        "learns": [count(row["trainable_params"]) for row in rows],
+        "runs": [f"{row['runs']}{_failed(row)}" for row in rows],
+    }
+
+
+def _failed(row: Mapping[str, Any]) -> str:
+    return f" -{row['failed']}" if row["failed"] else ""
+
+
+def _scores(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which of `RANKINGS` have a column: CCC, and what rows are ranked by or some row has.
+
+    Of distances, and of scores by annotator, the one that rows are ranked by stands for all.
+    """
+    by = rows[0]["ranked_by"]
+    family = by.partition("_")[0]
+    others = {"annotator": "annotator_ccc", "distance": "tvd"}
+    if by not in ("ccc", *MAIN):
+        others["distance" if family in ("tvd", "jsd") else family] = by
+    return [
+        *MAIN,
+        *(n for n in others.values() if any(RANKINGS[n].of(row) is not None for row in rows)),
+    ]
+
+
+def _speed(times: float | None) -> str:
+    return "–" if times is None else f"{times:.3g}x"
+
+
+def _width(heading: str, cells: Iterable[str]) -> int:
+    return max(map(len, (*heading.split("\n"), *cells)))
+
+
+def _broken(name: str, width: int) -> str:
+    """A name that is too wide goes on in further lines, each of whole parts of its spec."""
+    lines = [""]
+    for part in PARTS.split(name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def number(value: Any, form: str) -> str:
@@ -236,21 +318,25 @@ def comparison_page(comparison: Comparison) -> None:
     say(_heading(vars(comparison)))
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         say(f"{name}  {side.name}  ({_runs(side)})")
-    if comparison.ccc:
+    told = (*comparison.ccc, *comparison.distances, *comparison.annotators)
+    if told:
         say()
         _beside(
-            ("CCC", "A (95 %)", "B (95 %)", "A - B (95 %)", "better"),
+            ("score", "A (95 %)", "B (95 %)", "A - B (95 %)", "better"),
             [
                 (
-                    each.dimension if each.dimension == "mean" else each.dimension[:SHORT],
-                    _sure(each.a, each.a_low, each.a_high, ".2f"),
-                    _sure(each.b, each.b_low, each.b_high, ".2f"),
-                    _sure(each.difference, each.difference_low, each.difference_high, "+.3f"),
+                    RANKINGS[each.key].short,
+                    sure(each.a, each.a_low, each.a_high),
+                    sure(each.b, each.b_low, each.b_high),
+                    sure(each.difference, each.difference_low, each.difference_high, "+.3f"),
                     each.better or "neither",
                 )
-                for each in comparison.ccc
+                for each in told
             ],
+            gap=1,
         )
+    if comparison.annotators:
+        say("each: CCC of single annotators; told: knowing who rated")
     say()
     _beside(
         ("cost", "A", "B", "A / B", ""),
@@ -270,10 +356,6 @@ def comparison_page(comparison: Comparison) -> None:
         say(note)
 
 
-SHORT = 3
-"""Letters of a dimension that leave room for two intervals and their difference."""
-
-
 def _runs(side: Side) -> str:
     several = "s" if len(side.run_ids) > 1 else ""
     repeat = f", repeat {side.repeat}" if side.repeat else ""
@@ -283,13 +365,14 @@ def _runs(side: Side) -> str:
     )
 
 
-def _sure(value: float | None, low: float | None, high: float | None, form: str) -> str:
+def sure(value: float | None, low: float | None, high: float | None, form: str = ".2f") -> str:
+    """A score with its interval, whose ends are in a format of their own."""
     told = number(value, "+.3f" if "+" in form else ".3f")
     return told if low is None or high is None else f"{told} ({low:{form}}, {high:{form}})"
 
 
-def _beside(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    drawn = Table(box=None, pad_edge=False, show_edge=False)
+def _beside(columns: Sequence[str], rows: Iterable[Sequence[str]], *, gap: int = 2) -> None:
+    drawn = Table(box=None, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
     for i, column in enumerate(columns):
         drawn.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:

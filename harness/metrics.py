@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 __all__ = [
     "DIMENSIONS",
     "METRICS",
+    "ON_PLANE",
+    "RANKED_DIMENSIONS",
+    "RANKINGS",
+    "SCORED",
     "Metric",
+    "Ranking",
     "Sums",
+    "Total",
     "Unit",
     "ccc",
     "ccc_by_group",
@@ -28,8 +34,28 @@ __all__ = [
 ]
 
 DIMENSIONS = ("activation", "valence", "dominance")
+RANKED_DIMENSIONS = DIMENSIONS[:2]
+"""Dominance is scored where a corpus has it, and too few have it to rank by it."""
+ON_PLANE = "-".join(RANKED_DIMENSIONS)
+"""Stands where a dimension does for both that distributions are over."""
 
-Unit = Literal["CCC", "s", "audio s/s", "×", "share", "epochs", "bytes", "parameters", "FLOP", "J"]
+SHORT = 3
+"""Letters that tell dimensions apart."""
+
+Unit = Literal[
+    "CCC",
+    "TVD",
+    "nats",
+    "s",
+    "audio s/s",
+    "×",
+    "share",
+    "epochs",
+    "bytes",
+    "parameters",
+    "FLOP",
+    "J",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +71,10 @@ class Metric:
     """None where neither end is better by itself."""
     description: str
     """What it is and how it is computed, for a reader new to it."""
+    short: str = ""
+    """Heads a column of a score where there is little room."""
+    score: tuple[str, str] | None = None
+    """Measure and dimension under which runs store it, if it is a score of the test split."""
 
 
 def _concordance(dimension: str, what: str) -> Metric:
@@ -58,7 +88,58 @@ def _concordance(dimension: str, what: str) -> Metric:
             "predictions and labels over all utterances of the test split together; 1 is perfect, "
             "0 is chance, and a wrong mean or spread counts against it as a wrong order does."
         ),
+        short=dimension[:SHORT],
+        score=("ccc", dimension),
     )
+
+
+AGAINST = {
+    "": ("", "the distribution of the utterance's ratings and that predicted for it"),
+    "_told": (
+        " told",
+        "the distribution of the utterance's ratings and that predicted knowing who rated it",
+    ),
+    "_true": (
+        " true",
+        "the distribution that an utterance's simulated annotators rate by and that predicted",
+    ),
+}
+"""By the end of its name what a distance of distributions is between."""
+
+
+def _distances(name: str, unit: Unit, what: str) -> Iterator[Metric]:
+    for suffix, (word, ends) in AGAINST.items():
+        yield Metric(
+            key=name + suffix,
+            label=f"{name.upper()}{word}",
+            unit=unit,
+            higher_is_better=False,
+            description=(
+                f"{what} between {ends}, over activation and valence together: mean over the "
+                "utterances of the test split that have a distribution; 0 is perfect."
+            ),
+            short=f"{name.upper()}{word}",
+            score=(name + suffix, ON_PLANE),
+        )
+
+
+def _annotators() -> Iterator[Metric]:
+    ways = {"": ("", "each", "not knowing"), "_told": (" told", "told", "knowing")}
+    for suffix, (word, short, how) in ways.items():
+        for dimension in RANKED_DIMENSIONS:
+            yield Metric(
+                key=f"annotator_ccc{suffix}_{dimension}",
+                label=f"Annotators' CCC {dimension}{word}",
+                unit="CCC",
+                higher_is_better=True,
+                description=(
+                    f"How well the {dimension} that single annotators rated is predicted, {how} "
+                    "who rated: CCC over each annotator's own ratings, unweighted mean over the "
+                    "annotators who rated enough of the test split."
+                ),
+                short=f"{short} {dimension[:SHORT]}",
+                score=(f"annotator_ccc{suffix}", dimension),
+            )
 
 
 def _seconds(key: str, label: str, description: str) -> Metric:
@@ -83,6 +164,9 @@ METRICS: dict[str, Metric] = {
         _concordance("activation", "calm to excited"),
         _concordance("valence", "negative to positive"),
         _concordance("dominance", "weak to strong"),
+        *_distances("tvd", "TVD", "Total variation distance (½ Σ|p − q|)"),
+        *_distances("jsd", "nats", "Jensen-Shannon divergence with the natural logarithm"),
+        *_annotators(),
         _seconds(
             "epoch_s",
             "Epoch",
@@ -171,6 +255,16 @@ METRICS: dict[str, Metric] = {
             description=(
                 "By how much the mean CCC of the ranked dimensions differed, at most, when a run "
                 "of the comparison was made twice; empty if none was."
+            ),
+        ),
+        Metric(
+            key="noise_tvd",
+            label="Noise of the TVD",
+            unit="TVD",
+            higher_is_better=None,
+            description=(
+                "By how much the TVD differed, at most, when a run of the comparison was made "
+                "twice; empty if none was."
             ),
         ),
         _bytes(
@@ -288,6 +382,62 @@ METRICS: dict[str, Metric] = {
     )
 }
 """Every measure by its key."""
+SCORED = {key: metric.score for key, metric in METRICS.items() if metric.score is not None}
+"""By the key of each score of the test split the measure and dimension that runs store it under."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """What rows can be ranked by: the mean of some scores."""
+
+    label: str
+    short: str
+    """Heads its column where there is little room."""
+    keys: tuple[str, ...]
+    """Of `METRICS`, all of one unit and direction."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the first rank is the highest."""
+        return bool(METRICS[self.keys[0]].higher_is_better)
+
+    def of(self, row: Mapping[str, Any]) -> float | None:
+        """A row's mean of those of the scores that it has; None if it has none."""
+        known = [row[key] for key in self.keys if row[key] is not None]
+        return sum(known) / len(known) if known else None
+
+
+def _mean_over(metric: str, label: str, short: str) -> Ranking:
+    keys = [f"{metric}_{dimension}" for dimension in RANKED_DIMENSIONS]
+    return Ranking(label=label, short=short, keys=tuple(keys))
+
+
+RANKINGS: dict[str, Ranking] = {
+    "ccc": _mean_over("ccc", "CCC", "mean"),
+    "annotator_ccc": _mean_over("annotator_ccc", "annotators' CCC", "each"),
+    "annotator_ccc_told": _mean_over("annotator_ccc_told", "annotators' CCC told", "told"),
+    **{
+        key: Ranking(label=METRICS[key].label, short=METRICS[key].short, keys=(key,))
+        for key in SCORED
+    },
+}
+"""What rows can be ranked by, by its name."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """A sum of so many values, by which the mean over parts of a whole is exact."""
+
+    count: float
+    sum: float
+
+    def __add__(self, other: Total) -> Total:
+        return Total(self.count + other.count, self.sum + other.sum)
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None of nothing."""
+        return self.sum / self.count if self.count else None
 
 
 @dataclass(frozen=True)
@@ -305,7 +455,7 @@ class Sums:
         return Sums(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     @property
-    def ccc(self) -> float | None:
+    def value(self) -> float | None:
         """As `ccc` of all the pairs; None where that is NaN."""
         n = self.count
         spread = n * (self.pp + self.yy) - 2 * self.p * self.y
@@ -454,8 +604,8 @@ def noise_sentence(row: Mapping[str, Any]) -> str:
     """The noise floor of a row's comparison for people; empty if no run was made twice."""
     times = {"noise_epoch_share": "an epoch's time", "noise_run_share": "the whole run's"}
     told = [f"{100 * row[k]:.1f} % in {what}" for k, what in times.items() if row[k] is not None]
-    if row["noise_ccc"] is not None:
-        told.append(f"{row['noise_ccc']:.3f} in CCC")
+    scores = {"noise_ccc": "CCC", "noise_tvd": "TVD"}
+    told += [f"{row[key]:.3f} in {what}" for key, what in scores.items() if row[key] is not None]
     if not told:
         return ""
     pairs = f"{row['noise_pairs']} pair{'' if row['noise_pairs'] == 1 else 's'}"

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from serbench.harness.console import number, say, table
-from serbench.harness.metrics import count, size
+from serbench.harness.console import number, say, sure, table
+from serbench.harness.metrics import ON_PLANE, SCORED, count, size
 
 __all__ = ["print_run"]
 
 Run = Mapping[str, Any]
 Facts = Iterable[tuple[str, str]]
+ENDS = ("", "_told", "_true")
+"""Of the names of distances, by what is told who rated, and what the distance is from."""
+SPREAD = {metric for key, (metric, _) in SCORED.items() if not key.startswith("ccc")}
+"""Scores of distributions and of single annotators, which have tables of their own."""
 
 
 def print_run(run: Run, row: Run | None) -> None:
@@ -27,7 +31,11 @@ def print_run(run: Run, row: Run | None) -> None:
     _section("compute", (*_compute(run), *_gpu(run)))
     _section("made by", _provenance(run))
     _phases(run["phases"])
-    _scores([score for score in run["scores"] if score["epoch"] is None])
+    final = [score for score in run["scores"] if score["epoch"] is None]
+    _scores([score for score in final if score["metric"] not in SPREAD])
+    for corpus in dict.fromkeys(score["corpus"] for score in final):
+        _distances(corpus, [score for score in final if score["corpus"] == corpus])
+        _annotators(corpus, run)
     if run["traceback"]:
         say()
         say(run["traceback"])
@@ -238,4 +246,52 @@ def _scores(final: Sequence[Run]) -> None:
             )
             for s in final
         ],
+    )
+
+
+def _distances(corpus: str, final: Sequence[Run]) -> None:
+    """Of the rated distributions from the predicted ones, those predicted being told, the true."""
+    found = {(score["metric"], score["dimension"]): score for score in final}
+    names = [key for key in found if key[0] in ("tvd", "jsd")]
+    if not names:
+        return
+    say()
+    table(
+        (corpus, "not told", "told who rated", "from the true ones"),
+        [
+            (
+                " ".join((metric.upper(), *([] if dimension == ON_PLANE else [dimension]))),
+                *(_distance(found.get((metric + end, dimension))) for end in ENDS),
+            )
+            for metric, dimension in names
+        ],
+    )
+
+
+def _distance(score: Run | None) -> str:
+    return "–" if score is None else sure(score["value"], score["low"], score["high"])
+
+
+def _annotators(corpus: str, run: Run) -> None:
+    """How the CCC of single annotators is spread."""
+    lines = [
+        (f"{found['dimension']}{word}", found["annotators"], found["ratings"], found[key])
+        for found in run["annotators"]
+        if found["corpus"] == corpus
+        for key, word in (("ccc", ""), ("ccc_told", " told"))
+        if found[key] is not None
+    ]
+    if not lines:
+        return
+    say()
+    table(
+        (corpus, "people", "ratings", "mean", "lowest", "25 %", "median", "75 %", "highest"),
+        [
+            (name, str(annotators), ratings, *(number(value, ".3f") for value in spread))
+            for name, annotators, ratings, spread in lines
+        ],
+    )
+    say(
+        "CCC of each annotator with at least "
+        f"{run['training']['least_ratings']} ratings of the test split"
     )

@@ -25,15 +25,13 @@ from serbench.harness.bootstrap import (
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.distributions import CELLS, expectation
 from serbench.harness.heads import PLANE
-from serbench.harness.metrics import ccc, ccc_by_group, jsd, tvd
+from serbench.harness.metrics import ON_PLANE, ccc, ccc_by_group, jsd, tvd
 from serbench.harness.results import Annotator, Distributions, Message, Predictions, Score
 from serbench.harness.targets import Ratings
 from serbench.harness.trainer import Evaluation
 
 __all__ = ["ON_PLANE", "Scored"]
 
-ON_PLANE = "-".join(PLANE)
-"""Stands where a dimension does for both that distributions are over."""
 DISTANCES = {"tvd": tvd, "jsd": jsd}
 
 Floats = npt.NDArray[np.float64]

@@ -6,14 +6,23 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
+import pandas as pd
 import streamlit as st
 
 from serbench.harness import strategy
 from serbench.harness.errors import DatabaseError, SerbenchError
-from serbench.harness.metrics import METRICS, noise_sentence
-from serbench.leaderboard import charts, comparison, queries, ranking, tables
+from serbench.harness.metrics import (
+    METRICS,
+    RANKED_DIMENSIONS,
+    RANKINGS,
+    SCORED,
+    noise_sentence,
+)
+from serbench.leaderboard import charts, comparison, queries, ranking, spreads, tables
 from serbench.leaderboard.comparison import Comparison
+from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 
 COSTS = (
@@ -25,7 +34,13 @@ COSTS = (
     "energy_j",
     "trainable_params",
 )
-GOODS = ("ccc_activation", "ccc_valence", "ccc_dominance", "audio_s_per_s", "utilisation")
+GOODS = (*SCORED, "audio_s_per_s", "utilisation")
+# Comments, since Streamlit would draw strings. Letters from which on names have a wide column.
+LONG_NAME = 30
+# Stands where an utterance does for all: a box whose value is None shows as empty.
+EVERY = ""
+# Of utterances: by which column, and whether upwards.
+ORDERS = {"highest TVD": ("tvd", False), "lowest TVD": ("tvd", True), "name": ("utterance", True)}
 
 
 def database() -> str:
@@ -45,13 +60,13 @@ def version(url_or_path: str) -> tuple[tuple[int, int], ...]:
 
 @st.cache_data(show_spinner="Ranking the runs", ttl=60, max_entries=4)
 def ranked(
-    url_or_path: str, version: tuple[tuple[int, int], ...], current: Mapping[str, str]
+    url_or_path: str, version: tuple[tuple[int, int], ...], current: Mapping[str, str], by: str
 ) -> list[Row]:
     """All rows of a database; `version` keys the cache."""
     engine = queries.open_for_reading(url_or_path)
     runs = queries.configurations(engine)
-    predictions = queries.predictions(engine, ranking.chosen_runs(runs))
-    return ranking.rank(runs, predictions, current=current)
+    evidence = queries.evidence(engine, ranking.chosen_runs(runs))
+    return ranking.rank(runs, evidence, by=by, current=current)
 
 
 @st.cache_data(show_spinner="Comparing the rows", ttl=60, max_entries=32)
@@ -64,7 +79,31 @@ def compared(
     """Two rows by the ids of their runs; `version` keys the cache."""
     engine = queries.open_for_reading(url_or_path)
     runs = queries.configurations(engine)
-    return comparison.compare(runs, queries.predictions(engine, (*a, *b)), a, b)
+    return comparison.compare(runs, queries.evidence(engine, (*a, *b)), a, b)
+
+
+@st.cache_data(show_spinner="Reading the annotators", ttl=60, max_entries=4)
+def persons(
+    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
+) -> pd.DataFrame:
+    """The annotators of runs; `version` keys the cache."""
+    return queries.annotators(queries.open_for_reading(url_or_path), run_ids)
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=32)
+def seeds(
+    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
+) -> dict[int, int]:
+    """The seeds of runs; `version` keys the cache."""
+    return queries.seeds(queries.open_for_reading(url_or_path), run_ids)
+
+
+@st.cache_data(show_spinner="Reading the distributions", ttl=60, max_entries=4)
+def distributions(
+    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
+) -> Spreads:
+    """The distributions of the runs of one seed; `version` keys the cache."""
+    return queries.spreads(queries.open_for_reading(url_or_path), run_ids)
 
 
 @st.cache_data(show_spinner=False, ttl=60)
@@ -124,14 +163,31 @@ def show_warnings(rows: Sequence[Row]) -> None:
         st.error("No run of this comparison has ended well.")
 
 
+def chosen_ranking(rows: Sequence[Row]) -> str:
+    """Let the reader choose what rows are ranked by, of what some row has."""
+    known = [
+        name
+        for name, ranking in RANKINGS.items()
+        if any(ranking.of(vars(row)) is not None for row in rows)
+    ]
+    if not known:
+        return "ccc"
+    words = {name: ranking.label for name, ranking in RANKINGS.items()}
+    by = st.selectbox("Ranked by", known, format_func=words.__getitem__, key="by", width=320)
+    return by or "ccc"
+
+
 def show_table(rows: Sequence[Row]) -> None:
     """The ranked table."""
     frame = tables.table(rows)
+    long = frame["Configuration"].str.len().max() > LONG_NAME
+    width: Literal["medium", "large"] = "large" if long else "medium"
+    scores = {tables.scaled_title(key) for key in SCORED}
     figures = frame.select_dtypes("number").columns.difference(["Rank", "Seeds"])
     columns = {
-        "Configuration": st.column_config.TextColumn(width="medium", pinned=True),
+        "Configuration": st.column_config.TextColumn(width=width, pinned=True),
         **{
-            name: st.column_config.NumberColumn(format="%.3f" if "CCC" in name else "%.4g")
+            name: st.column_config.NumberColumn(format="%.3f" if name in scores else "%.4g")
             for name in figures
         },
     }
@@ -140,7 +196,8 @@ def show_table(rows: Sequence[Row]) -> None:
         "Rows that share a rank cannot be told apart: the 95 % interval of their difference, from "
         "a bootstrap over speakers and seeds, includes zero, or it is no larger than "
         "a run's from its own repeat. Rows of cost only share ranks by seconds. ● marks rows that "
-        f"no other beats in CCC, time and memory together. {noise_sentence(vars(rows[0]))}"
+        f"no other beats in {RANKINGS[rows[0].ranked_by].label}, time and memory together. "
+        f"{noise_sentence(vars(rows[0]))}"
     )
 
 
@@ -158,12 +215,73 @@ def show_comparison(rows: Sequence[Row], path: str) -> None:
         return
     told = compared(path, version(path), a, b)
     three = st.column_config.NumberColumn(format="%.3f")
-    if told.ccc:
+    if told.ccc or told.distances or told.annotators:
         columns = dict.fromkeys(("A", "B", "A - B"), three)
-        st.dataframe(tables.accuracies(told), hide_index=True, column_config=columns, key="ccc")
+        st.dataframe(tables.scores(told), hide_index=True, column_config=columns, key="scores")
     columns = {"A / B": st.column_config.NumberColumn(format="%.2f")}
     st.dataframe(tables.costs(told), hide_index=True, column_config=columns, key="costs")
     st.caption(" ".join(told.notes))
+
+
+def show_annotators(rows: Sequence[Row], path: str) -> None:
+    """Single annotators in all rows, and the distributions of one row."""
+    rated = [row for row in rows if RANKINGS["annotator_ccc"].of(vars(row)) is not None]
+    spread = [row for row in rows if row.tvd is not None]
+    if not rated and not spread:
+        return
+    st.subheader("Annotators")
+    if rated:
+        show_persons(rated, path)
+    if spread:
+        show_distributions(spread, path)
+
+
+def show_persons(rows: Sequence[Row], path: str) -> None:
+    """How well single annotators are predicted, by row."""
+    run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
+    each = spreads.persons(rows, persons(path, version(path), run_ids))
+    known = [name for name in RANKED_DIMENSIONS if name in set(each["dimension"])]
+    for dimension, column in zip(known, st.columns(len(known)), strict=True):
+        its = each[each["dimension"] == dimension]
+        column.markdown(f"**{dimension.capitalize()}**")
+        chart = charts.persons(its, spreads.quartiles(its), [row.name for row in rows])
+        column.altair_chart(chart)
+    st.caption(
+        "CCC over each annotator's own ratings, mean over seeds: line from the lowest to the "
+        "highest annotator, box from the first to the third quartile, tick at the median."
+    )
+
+
+def show_distributions(rows: Sequence[Row], path: str) -> None:
+    """Rated and predicted distributions of a row, beside each other."""
+    names = {row.run_ids: row.name for row in rows}
+    of_row, of_seed, of_order = st.columns((3, 1, 2))
+    ids = of_row.selectbox("Distributions of", list(names), format_func=names.__getitem__, key="of")
+    if ids is None:  # a box that was cleared
+        return
+    of = seeds(path, version(path), ids)
+    seed = of_seed.selectbox("Seed", sorted(set(of.values())), key="seed")
+    told = distributions(path, version(path), tuple(i for i in ids if of[i] == seed))
+    order = of_order.selectbox("Utterances by", list(ORDERS), key="order")
+    utterance = chosen_utterance(told.utterances, order or next(iter(ORDERS)))
+    maps = spreads.cells(told, utterance)
+    most = max(frame["mass"].max() for frame in maps.values())
+    for (name, frame), column in zip(maps.items(), st.columns(len(maps)), strict=True):
+        column.altair_chart(charts.heat_map(frame, most, spreads.MAPS[name]))
+    st.caption(tables.distances(told.utterances, utterance))
+
+
+def chosen_utterance(utterances: pd.DataFrame, order: str) -> str | None:
+    """Let the reader choose an utterance; None for all together."""
+    column, upwards = ORDERS[order]
+    ordered = utterances.sort_values([column, "utterance"], ascending=[upwards, True])
+    lines = zip(ordered["utterance"], ordered["tvd"], ordered["raters"], strict=True)
+    words = {
+        EVERY: f"mean over all {len(ordered):,}",
+        **{name: f"{name} (TVD {tvd:.3f}, {raters} raters)" for name, tvd, raters in lines},
+    }
+    chosen = st.selectbox("Utterance", list(words), format_func=words.__getitem__, key="utterance")
+    return chosen or None
 
 
 def show_plot(rows: Sequence[Row]) -> None:
@@ -194,7 +312,7 @@ def main() -> None:
         st.warning("Stale rows cannot be told, for a strategy does not load:")
         st.code(problem, language=None)
     try:
-        rows = ranked(path, version(path), current)
+        rows = ranked(path, version(path), current, "ccc")
     except DatabaseError as error:
         st.error("The database cannot be read.")
         st.code(str(error), language=None)
@@ -204,8 +322,12 @@ def main() -> None:
         st.stop()
     rows = one_group(rows)
     show_warnings(rows)
+    by = chosen_ranking(rows)
+    group = rows[0].group
+    rows = [row for row in ranked(path, version(path), current, by) if row.group == group]
     show_table(rows)
     show_comparison(rows, path)
+    show_annotators(rows, path)
     show_plot(rows)
 
 

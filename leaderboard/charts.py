@@ -10,14 +10,20 @@ import pandas as pd
 
 from serbench.harness.metrics import METRICS
 from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.spreads import WAYS
 from serbench.leaderboard.tables import SCALES, marks, scaled_title
 
-__all__ = ["front", "pareto"]
+__all__ = ["front", "heat_map", "pareto", "persons"]
 
 LOG_RATIO = 20
 """An axis whose largest value is so many times its smallest is logarithmic."""
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#999999"]
 """Okabe and Ito's palette, which the colour-blind can tell apart."""
+BOX, ROW, AROUND = 12, 36, 140
+"""Pixels of a box's height, of a row's with two of them, and of legend and axis."""
+MOST_DOTS = 200
+"""Annotators a row of whom each is drawn; of more the quartiles say enough."""
+SPREAD = ("mean", "lowest", "lower", "median", "upper", "highest")
 
 
 def front(rows: Sequence[Row], x: str, y: str) -> list[Row]:
@@ -79,6 +85,103 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     )
     names = on_front.mark_text(align="left", dx=8, dy=-8).encode(text="name:N")
     return alt.LayerChart(layer=[line, bars, dots, names], width="container", height=420)
+
+
+def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> alt.LayerChart:
+    """How the CCC of single annotators is spread in each row: quartiles, and dots if not too many.
+
+    Args:
+        each: from `spreads.persons`, of one dimension
+        spread: from `spreads.quartiles`, likewise
+        order: names of rows, first on top
+    """
+    ways = [way for way in WAYS.values() if way in set(spread["way"])]
+    rows = [name for name in order if name in set(spread["row"])]
+    # Each part of a long name has a line of its own.
+    axis = alt.Axis(
+        labelExpr="split(replace(datum.label, '@', '|@'), '|')", labelLimit=260, labelOffset=-6
+    )
+    encoded: dict[str, Any] = {
+        "y": alt.Y("row:N", title=None, sort=rows, axis=axis),
+        "yOffset": alt.YOffset("way:N", sort=ways),
+        "color": alt.Color(
+            "way:N",
+            title=None,
+            scale=alt.Scale(domain=ways, range=COLOURS[: len(ways)]),
+            legend=alt.Legend(orient="top"),
+        ),
+    }
+    told = [
+        alt.Tooltip("row:N", title="Configuration"),
+        alt.Tooltip("way:N", title="Predicted"),
+        alt.Tooltip("annotators:Q", title="Annotators"),
+        *(alt.Tooltip(f"{name}:Q", title=name.capitalize(), format=".3f") for name in SPREAD),
+    ]
+    base = alt.Chart(spread).encode(**encoded, tooltip=told)
+    across = alt.X("lowest:Q", title="CCC of single annotators", scale=alt.Scale(zero=False))
+    layers = [
+        base.mark_rule().encode(x=across, x2="highest:Q"),
+        base.mark_bar(size=BOX, opacity=0.35).encode(x="lower:Q", x2="upper:Q"),
+        base.mark_tick(size=BOX, thickness=3).encode(x="median:Q"),
+    ]
+    if not spread.empty and spread["annotators"].max() <= MOST_DOTS:
+        dots = alt.Chart(each).mark_circle(size=14, opacity=0.45)
+        tooltip = [
+            alt.Tooltip("annotator:N", title="Annotator"),
+            alt.Tooltip("ccc:Q", title="CCC", format=".3f"),
+        ]
+        layers.append(dots.encode(**encoded, x="ccc:Q", tooltip=tooltip))
+    height = AROUND + max(len(rows), 1) * ROW
+    return alt.LayerChart(layer=layers, width="container", height=height)
+
+
+def heat_map(cells: pd.DataFrame, most: float, title: str) -> alt.LayerChart:
+    """A distribution over activation and valence, its masses as numbers.
+
+    Args:
+        cells: one of those from `spreads.cells`
+        most: the mass that has the darkest colour, the same for all that are to be compared
+        title: what is drawn above it
+    """
+    marks_at = [-1, -0.5, 0, 0.5, 1]
+    axes: dict[str, Any] = {
+        name: {
+            "axis": alt.Axis(values=marks_at, grid=False, labelOverlap=False),
+            "scale": alt.Scale(domain=[-1, 1]),
+        }
+        for name in ("activation", "valence")
+    }
+    base = alt.Chart(cells)
+    squares = base.mark_rect().encode(
+        x=alt.X("valence:Q", title="Valence", **axes["valence"]),
+        x2="valence_to:Q",
+        y=alt.Y("activation:Q", title="Activation", **axes["activation"]),
+        y2="activation_to:Q",
+        color=alt.Color("mass:Q", scale=alt.Scale(scheme="blues", domain=[0, most]), legend=None),
+        tooltip=[
+            alt.Tooltip("mass:Q", title="Mass", format=".4f"),
+            alt.Tooltip("activation:Q", title="Activation from"),
+            alt.Tooltip("activation_to:Q", title="to"),
+            alt.Tooltip("valence:Q", title="Valence from"),
+            alt.Tooltip("valence_to:Q", title="to"),
+        ],
+    )
+    numbers = (
+        base.transform_calculate(
+            x="(datum.valence + datum.valence_to) / 2",
+            y="(datum.activation + datum.activation_to) / 2",
+        )
+        .mark_text(fontSize=12)
+        .encode(
+            x="x:Q",
+            y="y:Q",
+            text=alt.Text("mass:Q", format=".2f"),
+            color=alt.condition(
+                alt.datum.mass > most / 2, alt.value("white"), alt.value("#222222")
+            ),
+        )
+    )
+    return alt.LayerChart(layer=[squares, numbers], width="container", height=300, title=title)
 
 
 def _point(row: Row, x: str, y: str, on_front: bool) -> dict[str, Any]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from serbench.harness import heads, strategy
 from serbench.harness.bootstrap import FEWEST_SPEAKERS
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Chosen
-from serbench.harness.metrics import DIMENSIONS, noise_sentence
+from serbench.harness.metrics import RANKINGS, SCORED, noise_sentence
 from serbench.harness.plan import DEFAULT_HEAD, named
 from serbench.harness.strategy import Variant
 from serbench.leaderboard.configurations import (
@@ -28,8 +27,15 @@ from serbench.leaderboard.configurations import (
     place,
     pooled,
 )
-from serbench.leaderboard.differences import Draws, paired_seeds, parts
+from serbench.leaderboard.differences import (
+    Difference,
+    Draws,
+    on_shared_utterances,
+    paired_seeds,
+    parts,
+)
 from serbench.leaderboard.noise import relative_gap
+from serbench.leaderboard.queries import Evidence
 
 __all__ = ["Accuracy", "Comparison", "Cost", "Side", "chosen", "compare"]
 
@@ -65,10 +71,12 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """The CCC of both with its 95 % interval, and of their difference A - B."""
+    """A score of both with its 95 % interval, and of their difference A - B."""
 
+    key: str
+    """As in `RANKINGS`."""
     dimension: str
-    """Or `mean`, of the dimensions that rows are ranked by."""
+    """Or `mean`, of the dimensions that rows are ranked by; `activation-valence` for both."""
     a: float | None
     a_low: float | None
     a_high: float | None
@@ -85,7 +93,7 @@ class Accuracy:
         """`A` or `B`; None if they cannot be told apart."""
         if not self.apart or self.difference is None:
             return None
-        return "A" if self.difference > 0 else "B"
+        return "A" if (self.difference > 0) == RANKINGS[self.key].higher_is_better else "B"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +133,16 @@ class Comparison:
     paired_seeds: tuple[int, ...]
     """The seeds that the differences are over; empty if they are over all, unpaired."""
     ccc: tuple[Accuracy, ...]
+    distances: tuple[Accuracy, ...]
+    """Of distributions, over the utterances for which both have one."""
+    annotators: tuple[Accuracy, ...]
+    """The CCC of single annotators."""
     costs: tuple[Cost, ...]
     noise_pairs: int
     noise_epoch_share: float | None
     noise_run_share: float | None
     noise_ccc: float | None
+    noise_tvd: float | None
     notes: tuple[str, ...]
     """What a reader must know before believing the figures, in sentences."""
 
@@ -236,13 +249,13 @@ def _differing(first: Configuration, second: Configuration) -> list[str]:
 
 
 def compare(
-    runs: Sequence[Run], predictions: pd.DataFrame, a: Collection[int], b: Collection[int]
+    runs: Sequence[Run], evidence: Evidence, a: Collection[int], b: Collection[int]
 ) -> Comparison:
     """Compare the runs of one configuration with those of another, or two single runs.
 
     Args:
         runs: from `queries.configurations`; the noise floor is told by all of their group
-        predictions: from `queries.predictions`, of `a` and `b` at least
+        evidence: from `queries.evidence`, of `a` and `b` at least
         a: ids of the runs, one a seed and fold, as in `Row.run_ids`
         b: likewise
 
@@ -261,8 +274,7 @@ def compare(
     key = comparable(first)
     alone = Group(key=key, members=(first, second))
     group = next((group for group in groups(runs) if group.key == key), alone)
-    draws = Draws((first, second), parts(predictions))
-    return _Pair(group, draws, first, second).comparison()
+    return _Pair(group, evidence, first, second).comparison()
 
 
 def _side(runs: Sequence[Run], ids: Collection[int]) -> Configuration:
@@ -283,8 +295,13 @@ def _side(runs: Sequence[Run], ids: Collection[int]) -> Configuration:
 class _Pair:
     """Two configurations of a group."""
 
-    def __init__(self, group: Group, draws: Draws, a: Configuration, b: Configuration) -> None:
-        self.group, self.draws, self.a, self.b = group, draws, a, b
+    def __init__(
+        self, group: Group, evidence: Evidence, a: Configuration, b: Configuration
+    ) -> None:
+        self.group, self.a, self.b = group, a, b
+        self.draws = Draws((a, b), parts(evidence))
+        both, *alike = on_shared_utterances(evidence, a, b)
+        self.shared, self.alike = Draws(alike, parts(both)), alike
 
     def comparison(self) -> Comparison:
         noise = self.group.noise
@@ -293,6 +310,7 @@ class _Pair:
             "noise_epoch_share": noise.epoch_share,
             "noise_run_share": noise.run_share,
             "noise_ccc": noise.ccc,
+            "noise_tvd": noise.tvd,
         }
         runs = (*self.a.runs, *self.b.runs)
         return Comparison(
@@ -306,39 +324,58 @@ class _Pair:
             test_speakers=self.draws.speakers,
             paired_seeds=paired_seeds(self.a, self.b),
             ccc=self._ccc(),
+            distances=self._distances(),
+            annotators=self._annotators(),
             costs=tuple(self._costs()),
             **told,
             notes=tuple(self._notes(noise_sentence(told))),
         )
 
     def _ccc(self) -> tuple[Accuracy, ...]:
-        scored = [
-            dimension
-            for dimension in DIMENSIONS
-            if any(member.ccc(dimension) is not None for member in (self.a, self.b))
-        ]
-        each = [self._accuracy(dimension, (dimension,)) for dimension in scored]
-        mean = [self._accuracy(MEAN, self.group.scored)] if self.group.scored else []
+        # The floor is of the mean; that of a single dimension is not known.
+        each = [self._accuracy(key, (key,)) for key in self._known("ccc")]
+        ranked = self.group.scored("ccc")
+        mean = [self._accuracy("ccc", ranked, noise=self.group.noise.ccc)] if ranked else []
         return (*each, *mean)
 
-    def _accuracy(self, name: str, dimensions: Sequence[str]) -> Accuracy:
-        # The floor is of the mean; that of a single dimension is not known.
-        noise = self.group.noise.ccc if name == MEAN else None
-        difference = self.draws.difference(self.a, self.b, dimensions, noise=noise)
-        a_low, a_high = self.draws.interval(self.a, dimensions) or (None, None)
-        b_low, b_high = self.draws.interval(self.b, dimensions) or (None, None)
+    def _distances(self) -> tuple[Accuracy, ...]:
+        found = []
+        for key in self._known("tvd", "jsd"):
+            own = self._accuracy(key, (key,))
+            a, b = self.alike
+            told = self.shared.difference(a, b, (key,), noise=self.group.floor(key))
+            found.append(dataclasses.replace(own, **_told(told)))
+        return tuple(found)
+
+    def _annotators(self) -> tuple[Accuracy, ...]:
+        return tuple(
+            self._accuracy(key, (key,), noise=self.group.floor(key))
+            for key in self._known("annotator")
+        )
+
+    def _known(self, *families: str) -> list[str]:
+        """Keys of the scores of these families that one of the two has at least."""
+        return [
+            key
+            for key in SCORED
+            if key.partition("_")[0] in families
+            and any(member.score((key,)) is not None for member in (self.a, self.b))
+        ]
+
+    def _accuracy(self, key: str, keys: Sequence[str], *, noise: float | None = None) -> Accuracy:
+        difference = self.draws.difference(self.a, self.b, keys, noise=noise)
+        a_low, a_high = self.draws.interval(self.a, keys) or (None, None)
+        b_low, b_high = self.draws.interval(self.b, keys) or (None, None)
         return Accuracy(
-            dimension=name,
-            a=self.a.score(dimensions),
+            key=key,
+            dimension=SCORED[key][1] if key in SCORED else MEAN,
+            a=self.a.score(keys),
             a_low=a_low,
             a_high=a_high,
-            b=self.b.score(dimensions),
+            b=self.b.score(keys),
             b_low=b_low,
             b_high=b_high,
-            difference=difference.value,
-            difference_low=difference.low,
-            difference_high=difference.high,
-            apart=difference.apart,
+            **_told(difference),
         )
 
     def _costs(self) -> list[Cost]:
@@ -362,7 +399,9 @@ class _Pair:
                 "no difference in CCC can be told."
             ]
         else:
-            ranked_by = " and ".join(self.group.scored) or "nothing"
+            ranked_by = (
+                " and ".join(SCORED[key][1] for key in self.group.scored("ccc")) or "nothing"
+            )
             said = [f"Rows are ranked by the mean of {ranked_by}.", self._pairing()]
         unknown = "No run was made twice, so what of a difference in time is noise is not known."
         return [*said, noise or unknown]
@@ -378,6 +417,15 @@ class _Pair:
             return f"Differences are of seed {seeds[0]} alone: of other seeds they say nothing."
         numbers = ", ".join(map(str, seeds))
         return f"Differences are paired by speaker and seed, over the seeds both have: {numbers}."
+
+
+def _told(difference: Difference) -> dict[str, Any]:
+    return {
+        "difference": difference.value,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
+        "apart": difference.apart,
+    }
 
 
 def _as_side(member: Configuration) -> Side:

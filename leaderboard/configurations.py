@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from serbench.harness.metrics import DIMENSIONS, Sums
+from serbench.harness.metrics import RANKINGS, SCORED, Sums, Total
 from serbench.harness.plan import named
 from serbench.leaderboard.noise import Noise, noise_floor
 
 __all__ = [
     "COMPARABLE",
     "CONFIGURATION",
-    "RANKED_DIMENSIONS",
     "Configuration",
     "Group",
     "Run",
@@ -32,9 +31,6 @@ __all__ = [
 
 Run = Mapping[str, Any]
 """As `queries.configurations` gives them."""
-
-RANKED_DIMENSIONS = ("activation", "valence")
-"""Dominance is scored where a corpus has it, and too few have it to rank by it."""
 
 COMPARABLE = (
     "machine",
@@ -76,7 +72,7 @@ class Configuration:
     """The newest run of each seed and fold that ended well, in this order: what costs are of."""
     seeds: tuple[Run, ...]
     """One for each seed that has all folds, by seed: what accuracy is of. Where there are folds, it
-    has the `ids` of their runs, and the CCC over the test utterances of all of them."""
+    has the `ids` of their runs, and the scores over the test utterances of all of them."""
     failures: tuple[Run, ...]
     repeated: tuple[tuple[Run, Run], ...]
     """Members of `runs`, each with one of its repeats; these count for the noise floor alone."""
@@ -120,13 +116,12 @@ class Configuration:
         value: int | None = self.over_runs(key, max)
         return value
 
-    def ccc(self, dimension: str) -> float | None:
-        """Mean over seeds; None if a seed has none, since leaving it out would flatter the row."""
-        return _mean(run[f"ccc_{dimension}"] for run in self.seeds)
+    def score(self, keys: Iterable[str]) -> float | None:
+        """Mean over seeds and scores, by their keys in `METRICS`.
 
-    def score(self, dimensions: Iterable[str]) -> float | None:
-        """Mean CCC over dimensions; None if one is missing."""
-        return _mean(self.ccc(dimension) for dimension in dimensions)
+        None if a seed has not all of them, since leaving it out would flatter the row.
+        """
+        return _mean(_mean(run[key] for run in self.seeds) for key in keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,26 +136,35 @@ class Group:
         """Short, and the same wherever the group's setting is."""
         return hashlib.blake2b(self.key.encode(), digest_size=4).hexdigest()
 
-    @functools.cached_property
-    def scored(self) -> tuple[str, ...]:
-        """The dimensions that this group is ranked by."""
+    def scored(self, ranking: str) -> tuple[str, ...]:
+        """Those scores of a ranking, as in `RANKINGS`, that some row of this group has."""
         return tuple(
-            dimension
-            for dimension in RANKED_DIMENSIONS
-            if any(member.ccc(dimension) is not None for member in self.members)
+            key
+            for key in RANKINGS[ranking].keys
+            if any(member.score((key,)) is not None for member in self.members)
         )
+
+    @property
+    def _repeated(self) -> list[tuple[Run, Run]]:
+        return [pair for member in self.members for pair in member.repeated]
+
+    def floor(self, ranking: str) -> float | None:
+        """How far two runs of one configuration and seed differ in what a ranking goes by."""
+        keys = self.scored(ranking)
+        return noise_floor(self._repeated, lambda run: _mean(run[key] for key in keys))
 
     @functools.cached_property
     def noise(self) -> Noise:
         """How far two runs of one configuration and seed differ."""
-        pairs = [pair for member in self.members for pair in member.repeated]
+        pairs = self._repeated
         return Noise(
             pairs=len(pairs),
             epoch_share=noise_floor(pairs, lambda run: run["epoch_s"], relative=True),
             run_share=noise_floor(
                 pairs, lambda run: run["run_s"] if _paid(run) else None, relative=True
             ),
-            ccc=noise_floor(pairs, lambda run: _mean(run[f"ccc_{d}"] for d in self.scored)),
+            ccc=self.floor("ccc"),
+            tvd=self.floor("tvd"),
         )
 
 
@@ -271,12 +275,12 @@ def _whole(folds: Sequence[Run]) -> Run:
     if len(folds) == 1:
         return folds[0]
     ids = tuple(run["id"] for run in folds)
-    scores = {f"ccc_{d}": _ccc(run[f"sums_{d}"] for run in folds) for d in DIMENSIONS}
+    scores = {key: _over_all([run["sums"].get(key) for run in folds]) for key in SCORED}
     return {**folds[-1], "ids": ids, **scores}
 
 
-def _ccc(parts: Iterable[Sums | None]) -> float | None:
-    """The CCC over all parts together; None if one of them has nothing."""
-    found = list(parts)
-    known = [sums for sums in found if sums is not None]
-    return functools.reduce(operator.add, known).ccc if known and len(known) == len(found) else None
+def _over_all(parts: Sequence[Sums | Total | None]) -> float | None:
+    """The score over all parts together; None if one of them has nothing."""
+    known = [part for part in parts if part is not None]
+    whole = functools.reduce(operator.add, known) if len(known) == len(parts) else None
+    return None if whole is None else whole.value

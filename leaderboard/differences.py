@@ -1,10 +1,12 @@
-"""How sure a CCC is, and whether two can be told apart: draws of speakers, seeds by number."""
+"""How sure a score is, and whether two can be told apart: draws of units, seeds by number."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,61 +15,101 @@ import pandas as pd
 from serbench.harness.bootstrap import (
     FEWEST_SPEAKERS,
     bootstrap_ccc,
+    bootstrap_mean,
     interval,
     seed_draws,
     speaker_draws,
 )
+from serbench.harness.metrics import SCORED
 from serbench.leaderboard.configurations import Configuration, Run
+from serbench.leaderboard.queries import DISTANCES, Evidence
 
-__all__ = ["Difference", "Draws", "Part", "paired_seeds", "parts"]
+__all__ = ["Difference", "Draws", "Part", "Parts", "on_shared_utterances", "paired_seeds", "parts"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+Unit = Literal["speaker", "annotator"]
 FEWEST_SEEDS = 2
 """A single seed that two rows share says nothing of what another would have given."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A run's predictions of one dimension, where there is a label: arrays with shape (N,)."""
+    """What of a run one of its scores comes from: arrays with shape (N,)."""
 
-    predicted: Floats
-    label: Floats
-    speaker: Ints
-    """Speakers as numbers, in the order of their names."""
+    statistic: Callable[..., Floats]
+    """The score in each draw, of the values, the number of each one's unit, and the draws."""
+    values: tuple[Floats, ...]
+    unit: Unit
+    """What a draw takes or leaves as a whole, with all that is of it."""
+    number: Ints
+    """Units as numbers, in the order of their names."""
+
+    def __add__(self, other: Part) -> Part:
+        values = zip(self.values, other.values, strict=True)
+        joined = tuple(np.concatenate(each) for each in values)
+        number = np.concatenate((self.number, other.number))
+        return Part(self.statistic, joined, self.unit, number)
 
 
-def parts(predictions: pd.DataFrame) -> dict[tuple[int, str], Part]:
-    """Predictions by run (of a fold, if there are any) and dimension.
+Parts: TypeAlias = Mapping[tuple[int, str], Part]
+
+
+def parts(evidence: Evidence) -> dict[tuple[int, str], Part]:
+    """What scores come from, by run (of a fold, if there are any) and key of the score.
+
+    Draws are of speakers with all their utterances, and for the annotators' CCC of annotators.
 
     Args:
-        predictions: from `queries.predictions`
+        evidence: from `queries.evidence`
     """
-    speaker = pd.factorize(predictions["speaker"], sort=True)[0]
-    dimension, dimensions = pd.factorize(predictions["dimension"])
-    run_id, run_ids = pd.factorize(predictions["run_id"])
-    predicted = predictions["predicted"].to_numpy(dtype=np.float64)
-    label = predictions["label"].to_numpy(dtype=np.float64)
-    part = run_id * len(dimensions) + dimension
-    found = {}
-    order = np.flatnonzero(~np.isnan(label))
-    order = order[np.argsort(part[order], kind="stable")]
-    for rows in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
-        if rows.size:
-            key = int(run_ids[run_id[rows[0]]]), str(dimensions[dimension[rows[0]]])
-            found[key] = Part(predicted[rows], label[rows], speaker[rows])
-    return found
+    predictions, distances = evidence.predictions, evidence.distances
+    annotators = evidence.annotators
+    named = pd.concat([predictions["speaker"], distances["speaker"]])
+    speaker = pd.factorize(named, sort=True)[0]
+    person = pd.factorize(annotators["annotator"], sort=True)[0]
+    found: dict[tuple[int, str], Part] = {}
+    known = predictions["label"].notna().to_numpy()
+    for (run_id, dimension), given in _grouped(predictions, "run_id", "dimension"):
+        pairs, rows = ("predicted", "label"), given[known[given]]
+        found[run_id, f"ccc_{dimension}"] = _part(predictions, pairs, rows, "speaker", speaker)
+    for (run_id,), rows in _grouped(distances, "run_id"):
+        numbers = speaker[len(predictions) :]
+        for key in DISTANCES:
+            found[run_id, key] = _part(distances, (key,), rows, "speaker", numbers)
+    for (run_id, dimension), rows in _grouped(annotators, "run_id", "dimension"):
+        for column in ("ccc", "ccc_told"):
+            key = f"annotator_{column}_{dimension}"
+            found[run_id, key] = _part(annotators, (column,), rows, "annotator", person)
+    return {
+        key: part
+        for key, part in found.items()
+        if key[1] in SCORED and part.number.size and not np.isnan(part.values[0]).all()
+    }
+
+
+def _grouped(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], Ints]]:
+    for key, rows in frame.groupby(list(columns), sort=False).indices.items():
+        yield key if isinstance(key, tuple) else (key,), np.asarray(rows, np.intp)
+
+
+def _part(
+    frame: pd.DataFrame, columns: Sequence[str], rows: Ints, unit: Unit, numbers: Ints
+) -> Part:
+    values = tuple(frame[column].to_numpy(np.float64)[rows] for column in columns)
+    statistic = bootstrap_ccc if len(columns) == 2 else bootstrap_mean
+    return Part(statistic, values, unit, numbers[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One configuration's CCC less another's; None for what cannot be told."""
+    """One configuration's score less another's; None for what cannot be told."""
 
     value: float | None
     """Mean over `seeds`; of all seeds of both where these are empty."""
     low: float | None
     high: float | None
-    """Ends of the 95 % interval over speakers and seeds."""
+    """Ends of the 95 % interval over units (speakers, or annotators) and seeds."""
     apart: bool
     """The interval leaves out 0, the rows' means differ the same way, and by more than noise."""
     seeds: tuple[int, ...]
@@ -89,59 +131,55 @@ def _numbers(member: Configuration) -> tuple[int, ...]:
 
 
 class Draws:
-    """The CCC of configurations of one group in each draw of its speakers.
+    """The scores of configurations of one group in each draw of its speakers, or annotators.
 
-    All draw the same speakers. With fewer than `FEWEST_SPEAKERS` there is too little to draw from,
-    and nothing is told.
+    All draw the same ones. With fewer than `FEWEST_SPEAKERS` there is too little to draw from, and
+    nothing is told.
     """
 
-    def __init__(
-        self, members: Sequence[Configuration], found: Mapping[tuple[int, str], Part]
-    ) -> None:
+    def __init__(self, members: Sequence[Configuration], found: Parts) -> None:
         ids = {i for member in members for run in member.seeds for i in run["ids"]}
         self._parts = {key: part for key, part in found.items() if key[0] in ids}
-        seen = [part.speaker for part in self._parts.values()]
-        self._speakers: Ints = np.unique(np.concatenate(seen)) if seen else np.empty(0, np.intp)
+        self._units = {unit: self._present(unit) for unit in get_args(Unit)}
+        self._counts: dict[Unit, Floats] = {}
         self._drawn: dict[tuple[tuple[int, ...], str], Floats] = {}
+
+    def _present(self, unit: Unit) -> Ints:
+        seen = [part.number for part in self._parts.values() if part.unit == unit]
+        return np.unique(np.concatenate(seen)) if seen else np.empty(0, np.intp)
 
     @property
     def speakers(self) -> int:
         """How many speakers there are to draw from."""
-        return len(self._speakers)
+        return len(self._units["speaker"])
 
     @property
     def enough(self) -> bool:
         """Whether anything can be told from so many."""
         return self.speakers >= FEWEST_SPEAKERS
 
-    @functools.cached_property
-    def _counts(self) -> Floats:
-        return speaker_draws(self.speakers)
-
-    def interval(
-        self, member: Configuration, dimensions: Sequence[str]
-    ) -> tuple[float, float] | None:
-        """The 95 % interval of a configuration's mean CCC over dimensions."""
-        drawn = self._of_runs(member.seeds, dimensions)
+    def interval(self, member: Configuration, keys: Sequence[str]) -> tuple[float, float] | None:
+        """The 95 % interval of the mean of a configuration's scores."""
+        drawn = self._of_runs(member.seeds, keys)
         return None if drawn is None else interval(_drawn_seeds(drawn))
 
     def difference(
         self,
         a: Configuration,
         b: Configuration,
-        dimensions: Sequence[str],
+        keys: Sequence[str],
         *,
         noise: float | None = None,
     ) -> Difference:
-        """`a`'s mean CCC over dimensions less `b`'s; whatever tells rows apart tells it by this.
+        """The mean of `a`'s scores less that of `b`'s; whatever tells rows apart tells it by this.
 
         Args:
             noise: the largest difference that two runs of one configuration had
         """
         seeds = paired_seeds(a, b)
-        value = _less(_over(a, seeds, dimensions), _over(b, seeds, dimensions))
-        overall = _less(a.score(dimensions), b.score(dimensions))
-        bounds = self._bounds(a, b, seeds, dimensions)
+        value = _less(_over(a, seeds, keys), _over(b, seeds, keys))
+        overall = _less(a.score(keys), b.score(keys))
+        bounds = self._bounds(a, b, seeds, keys)
         low, high = bounds or (None, None)
         apart = (
             bounds is not None
@@ -152,10 +190,10 @@ class Draws:
         return Difference(value=value, low=low, high=high, apart=apart, seeds=seeds)
 
     def _bounds(
-        self, a: Configuration, b: Configuration, seeds: Sequence[int], dimensions: Sequence[str]
+        self, a: Configuration, b: Configuration, seeds: Sequence[int], keys: Sequence[str]
     ) -> tuple[float, float] | None:
-        first = self._of_runs(_chosen(a, seeds), dimensions)
-        second = self._of_runs(_chosen(b, seeds), dimensions)
+        first = self._of_runs(_chosen(a, seeds), keys)
+        second = self._of_runs(_chosen(b, seeds), keys)
         if first is None or second is None:
             return None
         if seeds:
@@ -165,33 +203,58 @@ class Draws:
         drawn = _drawn_seeds(first, unpaired=turned) - _drawn_seeds(second, unpaired=not turned)
         return interval(drawn)
 
-    def _of_runs(self, runs: Sequence[Run], dimensions: Sequence[str]) -> Floats | None:
-        """Mean CCC over dimensions of each run in each draw of speakers, (D, runs)."""
-        known = all((i, d) in self._parts for run in runs for i in run["ids"] for d in dimensions)
-        if not (self.enough and runs and dimensions and known):
+    def _of_runs(self, runs: Sequence[Run], keys: Sequence[str]) -> Floats | None:
+        """Mean of the scores of each run in each draw, (D, runs)."""
+        wanted = [(i, key) for run in runs for i in run["ids"] for key in keys]
+        if not wanted or not all(self._tells(each) for each in wanted):
             return None
-        each = [np.mean([self._of_run(run["ids"], d) for d in dimensions], axis=0) for run in runs]
+        each = [np.mean([self._of_run(run["ids"], key) for key in keys], axis=0) for run in runs]
         return np.stack(each, axis=1)
 
-    def _of_run(self, ids: tuple[int, ...], dimension: str) -> Floats:
-        """CCC in each draw, over what all folds of a run predicted."""
-        key = ids, dimension
-        if key not in self._drawn:
-            found = [self._parts[i, dimension] for i in ids]
-            predicted = np.concatenate([part.predicted for part in found])
-            label = np.concatenate([part.label for part in found])
-            speaker = np.concatenate([part.speaker for part in found])
-            column = np.searchsorted(self._speakers, speaker)
-            self._drawn[key] = bootstrap_ccc(predicted, label, column, self._counts)
-        return self._drawn[key]
+    def _tells(self, key: tuple[int, str]) -> bool:
+        part = self._parts.get(key)
+        return part is not None and len(self._units[part.unit]) >= FEWEST_SPEAKERS
+
+    def _of_run(self, ids: tuple[int, ...], key: str) -> Floats:
+        """A score in each draw, over what all folds of a run tell."""
+        if (ids, key) not in self._drawn:
+            whole = functools.reduce(operator.add, (self._parts[i, key] for i in ids))
+            if whole.unit not in self._counts:
+                self._counts[whole.unit] = speaker_draws(len(self._units[whole.unit]))
+            column = np.searchsorted(self._units[whole.unit], whole.number)
+            drawn = whole.statistic(*whole.values, column, self._counts[whole.unit])
+            self._drawn[ids, key] = drawn
+        return self._drawn[ids, key]
+
+
+def on_shared_utterances(
+    evidence: Evidence, a: Configuration, b: Configuration
+) -> tuple[Evidence, Configuration, Configuration]:
+    """Two configurations as they are where both have distributions, in every seed."""
+    distances = evidence.distances
+    has = [
+        set(distances.loc[distances["run_id"].isin(run["ids"]), "utterance"])
+        for run in (*a.seeds, *b.seeds)
+    ]
+    kept: pd.DataFrame = distances[distances["utterance"].isin(set.intersection(*has))]
+
+    def measured(member: Configuration) -> Configuration:
+        return replace(member, seeds=tuple(_measured_on(kept, run) for run in member.seeds))
+
+    return replace(evidence, distances=kept), measured(a), measured(b)
+
+
+def _measured_on(distances: pd.DataFrame, run: Run) -> Run:
+    means = distances.loc[distances["run_id"].isin(run["ids"]), list(DISTANCES)].mean()
+    return {**run, **{key: None if np.isnan(mean) else mean for key, mean in means.items()}}
 
 
 def _chosen(member: Configuration, seeds: Sequence[int]) -> tuple[Run, ...]:
     return tuple(run for run in member.seeds if run["seed"] in seeds or not seeds)
 
 
-def _over(member: Configuration, seeds: Sequence[int], dimensions: Sequence[str]) -> float | None:
-    values = [run[f"ccc_{d}"] for run in _chosen(member, seeds) for d in dimensions]
+def _over(member: Configuration, seeds: Sequence[int], keys: Sequence[str]) -> float | None:
+    values = [run[key] for run in _chosen(member, seeds) for key in keys]
     return float(np.mean(values)) if values and None not in values else None
 
 

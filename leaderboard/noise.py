@@ -19,7 +19,8 @@ class Noise:
     run_share: float | None
     """Of the seconds of the whole run, likewise."""
     ccc: float | None
-    """Of the mean CCC that rows are ranked by."""
+    """Of the mean CCC that rows are ranked by where nothing else is asked for."""
+    tvd: float | None
 
 
 def relative_gap(a: float, b: float) -> float:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from serbench.harness.errors import DatabaseError, RequestError
-from serbench.harness.metrics import DIMENSIONS, Sums
+from serbench.harness.metrics import ON_PLANE, SCORED, Sums, Total
 from serbench.harness.records import (
     HEAD,
+    AnnotatorRow,
+    DistributionRow,
     EnvironmentRow,
     MachineRow,
     PhaseRow,
@@ -27,10 +32,26 @@ from serbench.harness.records import (
     translated,
 )
 
-__all__ = ["configurations", "open_for_reading", "predictions", "run"]
+__all__ = [
+    "Evidence",
+    "Spreads",
+    "annotators",
+    "configurations",
+    "evidence",
+    "open_for_reading",
+    "predictions",
+    "run",
+    "seeds",
+    "spreads",
+]
 
 TEST = "test"
 CCC = "ccc"
+DISTANCES = tuple(key for key, (_, dimension) in SCORED.items() if dimension == ON_PLANE)
+"""Columns of the table of distributions, as the next."""
+MASSES = ("rated", "predicted", "told", "true")
+ANNOTATORS = ("run_id", "dimension", "annotator", "ratings", "ccc", "ccc_told")
+"""Columns of the table of annotators."""
 
 
 def open_for_reading(url_or_path: str) -> sa.Engine:
@@ -92,8 +113,8 @@ def configurations(
     - `machine`, the machine's key, and what it is made of: `cpu`, `cores`, `gpu`, `gpu_count`
     - `ids`, its own id alone, and `folds`, how many its fold is one of
     - `tested_on`, the corpus that its scores are of, and the hash of that if it is a further one
-    - for each dimension `ccc_<dimension>`, the final test score, or None, and where there are folds
-      `sums_<dimension>`, from which the CCC over several is found.
+    - each of `SCORED`, the final test score, or None, and for a fold `sums`, by the same keys that
+      from which the score over several is found.
 
     Args:
         test_corpus: only runs that were tested on this further corpus, with their scores on it.
@@ -120,7 +141,6 @@ def configurations(
             MachineRow.key.label("machine"),
             *hardware,
             *software,
-            *(_final_ccc(dimension, tested_on) for dimension in DIMENSIONS),
         )
         .join(MachineRow, MachineRow.id == RunRow.machine_id)
         .join(EnvironmentRow, EnvironmentRow.id == RunRow.environment_id)
@@ -129,10 +149,12 @@ def configurations(
     )
     found = [_told(row, test_corpus) for row in _dicts(engine, query)]
     kept = [row for row in found if test_corpus is None or row["tested_on_hash"]]
-    if any(row["fold"] for row in kept):
-        sums = _sums(engine, conditions, tested_on)
-        for row in kept:
-            row.update({f"sums_{d}": sums.get((row["id"], d)) for d in DIMENSIONS})
+    scores = _scores(engine, conditions, tested_on)
+    folds = any(row["fold"] for row in kept)
+    sums = _sums(engine, conditions, tested_on) if folds else {}
+    for row in kept:
+        row.update({key: scores.get((row["id"], *names)) for key, names in SCORED.items()})
+        row["sums"] = sums.get(row["id"], {})
     return kept
 
 
@@ -155,49 +177,107 @@ def _told(row: dict[str, Any], test_corpus: str | None) -> dict[str, Any]:
     }
 
 
-def _sums(
-    engine: sa.Engine,
-    conditions: Sequence[sa.ColumnElement[bool]],
-    tested_on: sa.ColumnElement[str],
-) -> dict[tuple[int, str], Sums]:
-    """By run and dimension the sums over the test predictions of every fold."""
-    p, y = PredictionRow.predicted, PredictionRow.label
-    query = (
-        sa.select(
-            PredictionRow.run_id,
-            PredictionRow.dimension,
-            sa.func.count(),
-            *map(sa.func.sum, (p, y, p * p, y * y, p * y)),
-        )
-        .join(RunRow, RunRow.id == PredictionRow.run_id)
-        .join(MachineRow, MachineRow.id == RunRow.machine_id)
-        .where(
-            *conditions,
-            RunRow.fold.is_not(None),
-            PredictionRow.corpus == tested_on,
-            PredictionRow.split == TEST,
-            p.is_not(None),
-            y.is_not(None),
-        )
-        .group_by(PredictionRow.run_id, PredictionRow.dimension)
+Conditions: TypeAlias = Sequence[sa.ColumnElement[bool]]
+
+
+def _scores(
+    engine: sa.Engine, conditions: Conditions, tested_on: sa.ColumnElement[str]
+) -> dict[tuple[int, str, str], float | None]:
+    """Final test scores by run, measure and dimension."""
+    columns: tuple[Any, ...] = (
+        ScoreRow.run_id,
+        ScoreRow.metric,
+        ScoreRow.dimension,
+        ScoreRow.value,
     )
-    with translated(engine.url), engine.connect() as connection:
-        rows = [tuple(row) for row in connection.execute(query)]
-    return {(run_id, dimension): Sums(*sums) for run_id, dimension, *sums in rows}
+    wanted = (*conditions, ScoreRow.metric.in_({metric for metric, _ in SCORED.values()}))
+    query = _of_runs(sa.select(*columns), ScoreRow, wanted, tested_on)
+    return {(run_id, metric, name): value for run_id, metric, name, value in _rows(engine, query)}
 
 
-def _final_ccc(dimension: str, tested_on: sa.ColumnElement[str]) -> sa.Label[float | None]:
+def _sums(
+    engine: sa.Engine, conditions: Conditions, tested_on: sa.ColumnElement[str]
+) -> dict[int, dict[str, Sums | Total]]:
+    """By run and score the sums over all that was tested of every fold."""
+    folds = (*conditions, RunRow.fold.is_not(None))
+    found: dict[int, dict[str, Sums | Total]] = {}
+    for run_id, dimension, *sums in _rows(engine, _sums_of_pairs(folds, tested_on)):
+        found.setdefault(run_id, {})[f"ccc_{dimension}"] = Sums(*sums)
+    for key, (metric, dimension) in SCORED.items():
+        if metric == CCC:
+            continue
+        for run_id, count, total in _rows(
+            engine, _total_of_means(metric, dimension, folds, tested_on)
+        ):
+            if count:
+                found.setdefault(run_id, {})[key] = Total(count, total)
+    return found
+
+
+def _sums_of_pairs(conditions: Conditions, tested_on: sa.ColumnElement[str]) -> sa.Select[Any]:
+    p, y = PredictionRow.predicted, PredictionRow.label
+    sums = map(sa.func.sum, (p, y, p * p, y * y, p * y))
+    names: tuple[Any, ...] = (PredictionRow.run_id, PredictionRow.dimension)
+    query = sa.select(*names, sa.func.count(), *sums).group_by(*names)
+    known = (*conditions, p.is_not(None), y.is_not(None))
+    return _of_runs(query, PredictionRow, known, tested_on)
+
+
+def _total_of_means(
+    metric: str, dimension: str, conditions: Conditions, tested_on: sa.ColumnElement[str]
+) -> sa.Select[Any]:
+    """Count and sum of what a score is the mean of: utterances' distances, annotators' CCC."""
+    table: type[DistributionRow | AnnotatorRow] = DistributionRow
+    if dimension != ON_PLANE:
+        table = AnnotatorRow
+        conditions = (*conditions, AnnotatorRow.dimension == dimension)
+    value = getattr(table, metric.removeprefix("annotator_"))
+    query = sa.select(table.run_id, sa.func.count(value), sa.func.sum(value))
+    return _of_runs(query.group_by(table.run_id), table, conditions, tested_on)
+
+
+def _of_runs(
+    query: sa.Select[Any],
+    table: type[ScoreRow | PredictionRow | DistributionRow | AnnotatorRow],
+    conditions: Conditions,
+    tested_on: sa.ColumnElement[str],
+) -> sa.Select[Any]:
+    """Only what is of the test split, and of the runs that the conditions tell."""
     return (
-        sa.select(sa.func.max(ScoreRow.value))
-        .where(
-            ScoreRow.run_id == RunRow.id,
-            ScoreRow.corpus == tested_on,
-            ScoreRow.split == TEST,
-            ScoreRow.metric == CCC,
-            ScoreRow.dimension == dimension,
-        )
-        .scalar_subquery()
-        .label(f"ccc_{dimension}")
+        query.join(RunRow, RunRow.id == table.run_id)
+        .join(MachineRow, MachineRow.id == RunRow.machine_id)
+        .where(*conditions, table.corpus == tested_on, table.split == TEST)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What scores of runs come from, and intervals of them: frames with `run_id` and these."""
+
+    predictions: pd.DataFrame
+    """dimension, utterance, speaker, predicted, label"""
+    distances: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["run_id", "utterance", "speaker", *DISTANCES])
+    )
+    """utterance, speaker, and the distances of its distributions, such as tvd"""
+    annotators: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=ANNOTATORS))
+    """dimension, annotator, ratings (how many), ccc, ccc_told"""
+
+
+def evidence(
+    engine: sa.Engine, run_ids: Collection[int], *, test_corpus: str | None = None
+) -> Evidence:
+    """All that the scores of runs on a test split come from; arguments as of `predictions`.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    predicted = predictions(engine, run_ids, test_corpus=test_corpus)
+    distances = _distances(engine, run_ids, _tested_on(test_corpus))
+    return Evidence(
+        predictions=predicted,
+        distances=_with_speakers(distances, predicted),
+        annotators=annotators(engine, run_ids, test_corpus=test_corpus),
     )
 
 
@@ -212,36 +292,103 @@ def predictions(
     Raises:
         DatabaseError: the database could not be read.
     """
-    query = (
-        sa.select(
-            PredictionRow.run_id,
-            PredictionRow.dimension,
-            PredictionRow.utterance,
-            PredictionRow.speaker,
-            PredictionRow.predicted,
-            PredictionRow.label,
-        )
-        .join(RunRow, RunRow.id == PredictionRow.run_id)
-        .where(
-            PredictionRow.run_id.in_(run_ids),
-            PredictionRow.split == TEST,
-            PredictionRow.corpus == _tested_on(test_corpus),
-        )
+    names = ("run_id", "dimension", "utterance", "speaker", "predicted", "label")
+    query = sa.select(*(getattr(PredictionRow, name) for name in names))
+    chosen = (PredictionRow.run_id.in_(run_ids),)
+    return _frame(
+        engine, _of_runs(query, PredictionRow, chosen, _tested_on(test_corpus)), names[-2:]
     )
+
+
+def _distances(
+    engine: sa.Engine, run_ids: Collection[int], tested_on: sa.ColumnElement[str]
+) -> pd.DataFrame:
+    names = ("run_id", "utterance", *DISTANCES)
+    query = sa.select(*(getattr(DistributionRow, name) for name in names))
+    chosen = (DistributionRow.run_id.in_(run_ids),)
+    return _frame(engine, _of_runs(query, DistributionRow, chosen, tested_on), DISTANCES)
+
+
+def _with_speakers(distances: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """An utterance of which no label is known has no speaker, and stands for itself."""
+    names = ["run_id", "utterance"]
+    theirs = predicted[predicted["run_id"].isin(distances["run_id"].unique())]
+    speakers = theirs[[*names, "speaker"]].drop_duplicates(names)
+    joined: pd.DataFrame = distances.merge(speakers, on=names, how="left")
+    joined["speaker"] = joined["speaker"].fillna(joined["utterance"])
+    return joined
+
+
+def annotators(
+    engine: sa.Engine, run_ids: Collection[int], *, test_corpus: str | None = None
+) -> pd.DataFrame:
+    """How well runs predict single annotators of a test split, as in `Evidence`.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    query = sa.select(*(getattr(AnnotatorRow, name) for name in ANNOTATORS))
+    chosen = (AnnotatorRow.run_id.in_(run_ids),)
+    tested_on = _tested_on(test_corpus)
+    return _frame(engine, _of_runs(query, AnnotatorRow, chosen, tested_on), ANNOTATORS[-2:])
+
+
+def seeds(engine: sa.Engine, run_ids: Collection[int]) -> dict[int, int]:
+    """The seeds of runs by their ids.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    columns: tuple[Any, ...] = (RunRow.id, RunRow.seed)
+    return dict(_rows(engine, sa.select(*columns).where(RunRow.id.in_(run_ids))))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spreads:
+    """Distributions of the N utterances of a test split."""
+
+    utterances: pd.DataFrame
+    """utterance, raters (how many), and the distances of its distributions, such as tvd"""
+    masses: dict[str, npt.NDArray[np.float64]]
+    """(N, CELLS, CELLS) by the column that holds them; those alone that all utterances have."""
+
+
+def spreads(engine: sa.Engine, run_ids: Collection[int]) -> Spreads:
+    """Distributions of the runs of one seed on the test split of their corpus.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    table = DistributionRow
+    told = ("utterance", "raters", *DISTANCES)
+    columns: tuple[Any, ...] = tuple(getattr(table, name) for name in (*told, *MASSES))
+    query = _of_runs(
+        sa.select(*columns), table, (table.run_id.in_(run_ids),), _tested_on(None)
+    ).order_by(table.utterance)
+    frame = _frame(engine, query, DISTANCES)
+    known = [name for name in MASSES if len(frame) and frame[name].notna().all()]
+    masses = {name: np.array(frame[name].tolist()) for name in known}
+    return Spreads(utterances=frame[list(told)], masses=masses)
+
+
+def _frame(engine: sa.Engine, query: sa.Select[Any], numbers: Collection[str]) -> pd.DataFrame:
     with translated(engine.url), engine.connect() as connection:
         result = connection.execute(query)
-        frame: pd.DataFrame = pd.DataFrame(result.fetchall(), columns=list(result.keys()))
+        # Of rows that are no tuples, pandas asks each whether it is something else.
+        rows = list(map(tuple, result))
+        frame: pd.DataFrame = pd.DataFrame(rows, columns=list(result.keys()))
     # An empty frame, or a column with NULL, would otherwise hold objects.
-    frame["predicted"] = frame["predicted"].astype(float)
-    frame["label"] = frame["label"].astype(float)
+    frame[list(numbers)] = frame[list(numbers)].astype(float)
     return frame
 
 
 def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
-    """One run whole: its columns, `machine`, `environment`, `phases`, `scores` and `epochs`.
+    """One run whole: its columns and `machine`, `environment`, `phases`, `scores`, `epochs`.
 
     `epochs` has for each training epoch its number from 0, `loss` (training), `wall_s`, `cold` and
-    `validation`, the CCC of each dimension.
+    `validation`, the CCC of each dimension. `annotators` says for each corpus and dimension how
+    many have a CCC, the least and most `ratings` of one, and of their `ccc` and `ccc_told` the mean
+    and the quartiles, lowest to highest.
 
     Raises:
         RequestError: there is no run of that id.
@@ -268,7 +415,27 @@ def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
         "phases": phases,
         "scores": scores,
         "epochs": _epochs(phases, scores),
+        "annotators": _spread(engine, number),
     }
+
+
+def _spread(engine: sa.Engine, run_id: int) -> list[dict[str, Any]]:
+    query = sa.select(AnnotatorRow.__table__).where(AnnotatorRow.run_id == run_id)
+    frame = _frame(engine, query, ANNOTATORS[-2:])
+    return [
+        {
+            **dict(zip(("corpus", "split", "dimension"), names, strict=True)),
+            "annotators": len(part),
+            "ratings": f"{part['ratings'].min()} to {part['ratings'].max()}",
+            **{column: _quartiles(part[column]) for column in ANNOTATORS[-2:]},
+        }
+        for names, part in frame.groupby(["corpus", "split", "dimension"])
+    ]
+
+
+def _quartiles(values: pd.Series[float]) -> list[float] | None:
+    known = values.dropna()
+    return [known.mean(), *known.quantile([0, 0.25, 0.5, 0.75, 1])] if len(known) else None
 
 
 def _parts(engine: sa.Engine, table: sa.FromClause, run_id: int) -> list[dict[str, Any]]:
@@ -292,6 +459,11 @@ def _epochs(phases: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[
         for phase in phases
         if phase["phase"] == "train"
     ]
+
+
+def _rows(engine: sa.Engine, query: sa.Select[Any]) -> list[Any]:
+    with translated(engine.url), engine.connect() as connection:
+        return list(connection.execute(query))
 
 
 def _dicts(engine: sa.Engine, query: sa.Select[Any]) -> list[dict[str, Any]]:

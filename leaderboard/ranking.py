@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from serbench.harness.metrics import DIMENSIONS
+from serbench.harness.metrics import RANKINGS, SCORED
 from serbench.leaderboard.configurations import (
     CONFIGURATION,
     Configuration,
@@ -19,8 +17,9 @@ from serbench.leaderboard.configurations import (
     groups,
     identity,
 )
-from serbench.leaderboard.differences import Draws, Part, parts
+from serbench.leaderboard.differences import Draws, Parts, parts
 from serbench.leaderboard.noise import relative_gap
+from serbench.leaderboard.queries import Evidence
 
 __all__ = ["REFERENCE", "Row", "chosen_runs", "machine_name", "rank"]
 
@@ -33,14 +32,17 @@ class Row:
     """One configuration of the leaderboard; None for what was not measured.
 
     Rows with the same `group` compare with each other, and `rank` and `pareto` are within it.
-    CCC is the mean over seeds, of each over the test utterances of all `fold_numbers`; its 95 %
-    interval is over speakers and seeds, times and throughput are medians, memory is the highest
-    peak. `runs` counts the seeds that ended well, `failed` the runs that did not and that no later
-    run of the same seed and fold replaced; `failure` is the last such run's word. Repeats count for
-    the noise floor alone, which is the group's.
+    Scores are the mean over seeds, of each over what was tested of all `fold_numbers`. Their 95 %
+    interval is over seeds and speakers, that of the annotators' CCC over seeds and annotators.
+    Times and throughput are medians, memory is the highest peak. `runs` counts the seeds that ended
+    well, `failed` the runs that did not and that no later run of the same seed and fold replaced;
+    `failure` is the last such run's word. Repeats count for the noise floor alone, which is the
+    group's.
     """
 
     group: str
+    ranked_by: str
+    """As in `RANKINGS`; rows of cost only are ranked by `epoch_s`."""
     rank: int | None
     pareto: bool
     label: str
@@ -80,6 +82,7 @@ class Row:
     noise_epoch_share: float | None
     noise_run_share: float | None
     noise_ccc: float | None
+    noise_tvd: float | None
     ccc_activation: float | None
     ccc_activation_low: float | None
     ccc_activation_high: float | None
@@ -89,6 +92,36 @@ class Row:
     ccc_dominance: float | None
     ccc_dominance_low: float | None
     ccc_dominance_high: float | None
+    tvd: float | None
+    tvd_low: float | None
+    tvd_high: float | None
+    tvd_told: float | None
+    tvd_told_low: float | None
+    tvd_told_high: float | None
+    tvd_true: float | None
+    tvd_true_low: float | None
+    tvd_true_high: float | None
+    jsd: float | None
+    jsd_low: float | None
+    jsd_high: float | None
+    jsd_told: float | None
+    jsd_told_low: float | None
+    jsd_told_high: float | None
+    jsd_true: float | None
+    jsd_true_low: float | None
+    jsd_true_high: float | None
+    annotator_ccc_activation: float | None
+    annotator_ccc_activation_low: float | None
+    annotator_ccc_activation_high: float | None
+    annotator_ccc_valence: float | None
+    annotator_ccc_valence_low: float | None
+    annotator_ccc_valence_high: float | None
+    annotator_ccc_told_activation: float | None
+    annotator_ccc_told_activation_low: float | None
+    annotator_ccc_told_activation_high: float | None
+    annotator_ccc_told_valence: float | None
+    annotator_ccc_told_valence_low: float | None
+    annotator_ccc_told_valence_high: float | None
     epoch_s: float | None
     audio_s_per_s: float | None
     cache_fill_s: float | None
@@ -136,7 +169,7 @@ COUNTS = (
 
 
 def chosen_runs(runs: Sequence[Run], *, every_source: bool = False) -> list[int]:
-    """Ids of the runs whose predictions `rank` will look at."""
+    """Ids of the runs whose evidence `rank` will look at."""
     return [
         run_id
         for group in groups(runs, every_source=every_source)
@@ -148,31 +181,32 @@ def chosen_runs(runs: Sequence[Run], *, every_source: bool = False) -> list[int]
 
 def rank(
     runs: Sequence[Run],
-    predictions: pd.DataFrame,
+    evidence: Evidence,
     *,
+    by: str = "ccc",
     reference: str = REFERENCE,
     current: Mapping[str, str] | None = None,
     every_source: bool = False,
 ) -> list[Row]:
     """Aggregate runs to rows and rank them within each group of rows that compare.
 
-    Rows are ranked by the mean CCC of activation and valence. A row shares the rank of the leader
-    before it unless `Draws.difference` tells the two apart. Cost-only rows are ranked by `epoch_s`,
-    and one that is within the noise floor of the leader before it shares its rank. Rows that have
-    neither have no rank and come last.
+    A row shares the rank of the leader before it unless `Draws.difference` tells the two apart.
+    Cost-only rows are ranked by `epoch_s`, and one that is within the noise floor of the leader
+    before it shares its rank. Rows that have neither have no rank and come last.
 
     Args:
         runs: from `queries.configurations`
-        predictions: from `queries.predictions`, of `chosen_runs` at least
+        evidence: from `queries.evidence`, of `chosen_runs` at least
+        by: what rows are ranked by, as in `RANKINGS`; the mean CCC of activation and valence
         reference: label of the configuration that speed-ups are told against
         current: source hash of each registered strategy, by which rows show as stale
         every_source: keep a row for every version of a strategy's source, not the latest only
     """
-    found = parts(predictions)
+    found = parts(evidence)
     return [
         row
         for group in groups(runs, every_source=every_source)
-        for row in _Ranking(group, found, reference, current or {}).rows()
+        for row in _Ranking(group, found, by, reference, current or {}).rows()
     ]
 
 
@@ -182,12 +216,15 @@ class _Ranking:
     def __init__(
         self,
         group: Group,
-        found: Mapping[tuple[int, str], Part],
+        found: Parts,
+        by: str,
         reference: str,
         current: Mapping[str, str],
     ) -> None:
         self.group, self.members = group, group.members
         self.current = current
+        self.by, self.keys = by, group.scored(by)
+        self.noise = group.floor(by)
         self.draws = Draws(group.members, found)
         plain = [
             member
@@ -199,12 +236,17 @@ class _Ranking:
     def rows(self) -> list[Row]:
         ranks = self._ranks()
         front = self._front()
-        scores = [member.score(self.group.scored) for member in self.members]
+        losses = [self._loss(member) for member in self.members]
         order = sorted(
             range(len(self.members)),
-            key=lambda i: (ranks[i] is None, ranks[i] or 0, -(scores[i] or 0.0)),
+            key=lambda i: (ranks[i] is None, ranks[i] or 0, losses[i] or 0.0),
         )
         return [self._row(self.members[i], ranks[i], front[i]) for i in order]
+
+    def _loss(self, member: Configuration) -> float | None:
+        """What rows are ranked by, turned so that lower is better."""
+        score = member.score(self.keys)
+        return -score if score is not None and RANKINGS[self.by].higher_is_better else score
 
     def _ranks(self) -> list[int | None]:
         ranks: list[int | None] = [None] * len(self.members)
@@ -212,8 +254,7 @@ class _Ranking:
             figures = [member.epoch_s for member in self.members]
             same = self._equally_long
         else:
-            scores = [member.score(self.group.scored) for member in self.members]
-            figures = [None if score is None else -score for score in scores]
+            figures = [self._loss(member) for member in self.members]
             same = self._cannot_tell_apart
         leader = place = 0
         ranked = [i for i, figure in enumerate(figures) if figure is not None]
@@ -229,23 +270,16 @@ class _Ranking:
         return relative_gap(a.epoch_s, b.epoch_s) <= (self.group.noise.epoch_share or 0.0)
 
     def _cannot_tell_apart(self, a: Configuration, b: Configuration) -> bool:
-        difference = self.draws.difference(a, b, self.group.scored, noise=self.group.noise.ccc)
-        return not difference.apart
+        return not self.draws.difference(a, b, self.keys, noise=self.noise).apart
 
     def _front(self) -> list[bool]:
-        """Whether nothing else is as good in CCC, time and memory, and better in one of them."""
+        """Whether nothing else is as good in score, time and memory, and better in one of them."""
         vram = any(member.peak("peak_vram_bytes") is not None for member in self.members)
         # Mapped pages of a cache, which the system may drop, are no cost of the strategy.
         memory = "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
-        points = [
-            (
-                None if (score := member.score(self.group.scored)) is None else -score,
-                member.epoch_s,
-                member.peak(memory),
-            )
-            for member in self.members
-        ]
-        return _not_dominated(points)
+        return _not_dominated(
+            [(self._loss(member), member.epoch_s, member.peak(memory)) for member in self.members]
+        )
 
     def _row(self, member: Configuration, rank: int | None, pareto: bool) -> Row:
         newest, noise = member.newest, self.group.noise
@@ -256,11 +290,12 @@ class _Ranking:
         }
         return Row(
             **same,
-            **self._accuracy(member),
+            **self._scores(member),
             **self._cost(member),
             name=member.name,
             machine_name=machine_name(newest),
             group=self.group.name,
+            ranked_by=self.by,
             rank=rank,
             pareto=pareto,
             fold_numbers=member.fold_numbers,
@@ -276,16 +311,16 @@ class _Ranking:
             noise_epoch_share=noise.epoch_share,
             noise_run_share=noise.run_share,
             noise_ccc=noise.ccc,
+            noise_tvd=noise.tvd,
         )
 
-    def _accuracy(self, member: Configuration) -> dict[str, Any]:
+    def _scores(self, member: Configuration) -> dict[str, Any]:
         columns: dict[str, Any] = {}
-        for dimension in DIMENSIONS:
-            value = member.ccc(dimension)
-            bounds = None if value is None else self.draws.interval(member, (dimension,))
-            columns[f"ccc_{dimension}"] = value
-            columns[f"ccc_{dimension}_low"] = bounds[0] if bounds else None
-            columns[f"ccc_{dimension}_high"] = bounds[1] if bounds else None
+        for key in SCORED:
+            value = member.score((key,))
+            bounds = None if value is None else self.draws.interval(member, (key,))
+            columns[key] = value
+            columns[f"{key}_low"], columns[f"{key}_high"] = bounds or (None, None)
         return columns
 
     def _cost(self, member: Configuration) -> dict[str, Any]:

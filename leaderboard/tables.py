@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from serbench.harness.metrics import DIMENSIONS, METRICS, folds_told, written
+from serbench.harness.metrics import METRICS, RANKINGS, SCORED, folds_told, written
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
 
-__all__ = ["SCALES", "accuracies", "costs", "marks", "scaled_title", "setting", "table"]
+__all__ = ["SCALES", "costs", "distances", "marks", "scaled_title", "scores", "setting", "table"]
 
 FIGURES = (
     "epoch_s",
@@ -26,6 +26,8 @@ FIGURES = (
     "energy_j",
     "trainable_params",
 )
+FIRST = ("ccc_activation", "ccc_valence", "ccc_dominance", "tvd")
+"""Scores that stand before the figures, as does what rows are ranked by, with their intervals."""
 SCALES = {
     "peak_vram_bytes": (2.0**30, "GiB"),
     "peak_host_bytes": (2.0**30, "GiB"),
@@ -81,29 +83,33 @@ def _line(row: Row) -> dict[str, object]:
         "Notes": marks(row),
         "Front": "●" if row.pareto else "",
     }
-    for dimension in DIMENSIONS:
-        key = f"ccc_{dimension}"
-        line[scaled_title(key)] = getattr(row, key)
-        line[f"{dimension} 95 %"] = _interval(
+    others = {key: getattr(row, key) for key in SCORED}
+    for key in dict.fromkeys((*RANKINGS[row.ranked_by].keys, *FIRST)):
+        line[scaled_title(key)] = others.pop(key)
+        line[f"{METRICS[key].label} 95 %"] = _interval(
             getattr(row, f"{key}_low"), getattr(row, f"{key}_high")
         )
     for key in FIGURES:
         value = getattr(row, key)
         divisor = SCALES[key][0] if key in SCALES else 1.0
         line[scaled_title(key)] = None if value is None else value / divisor
-    return {**line, "Seeds": row.runs}
+    return {
+        **line,
+        "Seeds": row.runs,
+        **{scaled_title(key): value for key, value in others.items()},
+    }
 
 
 def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
-def accuracies(comparison: Comparison) -> pd.DataFrame:
-    """One line a dimension: both CCCs, their difference, and which is better."""
+def scores(comparison: Comparison) -> pd.DataFrame:
+    """One line a score: both, their difference, and which is better."""
     frame: pd.DataFrame = pd.DataFrame(
         [
             {
-                "CCC": each.dimension,
+                "Score": RANKINGS[each.key].label,
                 "A": each.a,
                 "A 95 %": _interval(each.a_low, each.a_high),
                 "B": each.b,
@@ -112,10 +118,23 @@ def accuracies(comparison: Comparison) -> pd.DataFrame:
                 "A - B 95 %": _interval(each.difference_low, each.difference_high),
                 "Better": each.better or "cannot be told apart",
             }
-            for each in comparison.ccc
+            for each in (*comparison.ccc, *comparison.distances, *comparison.annotators)
         ]
     )
     return frame
+
+
+def distances(utterances: pd.DataFrame, utterance: str | None) -> str:
+    """How far an utterance's distributions are from each other, or those of all in the mean."""
+    chosen = utterances if utterance is None else utterances[utterances["utterance"] == utterance]
+    told = [
+        f"{METRICS[key].label} {chosen[key].mean():.3f}"
+        for key in SCORED
+        if key in chosen and chosen[key].notna().all()
+    ]
+    raters = chosen["raters"].mean()
+    who = f"{raters:.1f} raters an utterance" if utterance is None else f"{raters:.0f} raters"
+    return f"{who}; {', '.join(told)}. Of two distributions that are the same all are 0."
 
 
 def costs(comparison: Comparison) -> pd.DataFrame:

@@ -14,13 +14,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from serbench.harness.metrics import DIMENSIONS
 from serbench.leaderboard import ranking
-from serbench.leaderboard.configurations import COMPARABLE
+from serbench.leaderboard.configurations import CONFIGURATION
+from serbench.leaderboard.queries import Evidence
 
 UTTERANCES, SPEAKERS = 30_000, 300
 FACTS: dict[str, Any] = {
-    **dict.fromkeys(COMPARABLE, "one"),
+    **dict.fromkeys(CONFIGURATION, "one"),
     **dict.fromkeys(ranking.Row.__dataclass_fields__),
-    **dict.fromkeys(f"ccc_{dimension}" for dimension in DIMENSIONS),
     "status": "ok", "started_at": "2024-05-01", "label": "full", "strategy": "full", "config": {},
     "source_hash": "s", "cached": False, "cost_only": False, "repeat": 0,
     "gpu": None, "gpu_count": None, "cpu": "CPU", "cores": 2,
@@ -58,5 +58,5 @@ def made_up(seeds: int) -> tuple[list[dict[str, Any]], pd.DataFrame]:
 def test_intervals_of_a_row(seeds: int, benchmark: BenchmarkFixture) -> None:
     """30,000 utterances of 300 speakers in three dimensions, 1,000 draws."""
     runs, predictions = made_up(seeds)
-    (row,) = benchmark(ranking.rank, runs, predictions)
+    (row,) = benchmark(ranking.rank, runs, Evidence(predictions=predictions))
     assert row.ccc_dominance_low < row.ccc_dominance_high

@@ -111,6 +111,13 @@ def test_rank_json_has_what_scripts_rely_on(ran: Path) -> None:
     assert (failed["runs"], failed["failed"], failed["rank"]) == (0, 1, None)
 
 
+def test_rank_by_what_is_asked_for(ran: Path) -> None:
+    by_valence = json.loads(serbench("rank", "--by", "ccc_valence", "--json", cwd=ran).stdout)
+    assert {row["ranked_by"] for row in by_valence} == {"ccc_valence"}
+    by_tvd = json.loads(serbench("rank", "--by", "tvd", "--json", cwd=ran).stdout)
+    assert {(row["tvd"], row["rank"]) for row in by_tvd} == {(None, None)}
+
+
 def test_show_gives_one_run_whole(ran: Path) -> None:
     run = json.loads(serbench("show", "2", "--json", cwd=ran).stdout)
     assert run["status"] == "ok"
@@ -304,6 +311,7 @@ def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
         (("run", "full", "--db", "text.txt"), "text.txt"),
         (("run", "full", "--db", "/nowhere/at/all/runs.db"), "/nowhere/at/all"),
         (("rank", "--db", "none.db"), "none.db"),
+        (("rank", "--by", "tdv"), "rows are ranked by one of ccc, annotator_ccc, "),
         (("compare", "full", "lora", "--db", "none.db"), "none.db"),
         (("run", "full", "--repeats", "-1"), "--repeats takes a number from 0 on"),
         (("show", "1", "--db", "text.txt"), "text.txt"),

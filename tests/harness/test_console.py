@@ -15,7 +15,7 @@ from serbench.harness.console import ranking_table
 from serbench.harness.corpora.checking import Report
 from serbench.harness.corpora.decoding import Decoded
 from serbench.harness.corpora.summary import Durations, LabelSummary, Summary
-from serbench.harness.metrics import size
+from serbench.harness.metrics import SCORED, size
 from serbench.harness.request import Request, plan
 from serbench.harness.results import Result
 from serbench.leaderboard.comparison import Accuracy, Comparison, Cost, Side
@@ -55,6 +55,9 @@ def row(name: str, **changes: Any) -> dict[str, Any]:
         "noise_epoch_share": None,
         "noise_run_share": None,
         "noise_ccc": None,
+        "noise_tvd": None,
+        "ranked_by": "ccc",
+        **dict.fromkeys(key for key in SCORED if not key.startswith("ccc")),
         **changes,
     }
 
@@ -68,8 +71,9 @@ def test_the_ranking_fits_the_terminal(
     lines = capsys.readouterr().out.splitlines()
     table = [line for line in lines if "·" not in line]
     assert max(map(len, table)) <= width
-    assert " top-layers:layers=3 " in "\n".join(table), "broken within a word"
     text = "\n".join(lines)
+    name = "top-layers:layers=3" if width == 80 else "top-layers:layers=3+bf16+cache"
+    assert f" {name} " in text, "broken within a word, or where there is room"
     for shown in ("0.612", "-0.432", "1234.50", "12.3x", "12.3 GB", "21.3M", "3 -2"):
         assert shown in text, f"{shown} is cut off"
 
@@ -79,8 +83,56 @@ def test_what_was_not_measured_is_a_dash(capsys: pytest.CaptureFixture[str]) -> 
     nothing = dict.fromkeys(unmeasured.split(" "))
     ranking_table([row("full", **nothing, trainable_params=None, runs=0, failed=1)])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " full " in line]
-    assert line.count("–") == 7
+    assert line.count("–") == 6
     assert "0.0" not in line
+
+
+def test_columns_of_what_some_heads_alone_have_are_there_where_a_row_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ranking_table([row("full")])
+    assert not {"TVD", "each"} & set(_headings(capsys.readouterr().out))
+    persons = {"annotator_ccc_activation": 0.5, "annotator_ccc_valence": 0.25}
+    measured = row("full@annotators", **persons, tvd=0.1, tvd_told=0.2, runs=12, failed=3)
+    ranking_table([row("full"), measured])
+    out = capsys.readouterr().out
+    assert _headings(out)[2:6] == ["act", "val", "each", "TVD"]
+    assert max(len(line) for line in out.splitlines() if "·" not in line) <= 80
+    (line,) = [line.split() for line in out.splitlines() if "@annotators" in line]
+    assert line[4:6] == ["0.375", "0.100"]
+    for shown in ("-0.432", "1234.50", "12.3x", "12.3 GB", "21.3M", "12 -3"):
+        assert shown in out, f"{shown} is cut off"
+    ranking_table([{**measured, "ranked_by": "tvd_told"}])
+    out = capsys.readouterr().out
+    assert _headings(out)[2:6] == ["act", "val", "each", "told"]
+    assert "0.200" in out
+    assert "0.100" not in out
+    assert "ranked by TVD told, lower first" in out
+    assert "Pareto front of TVD told, time and memory" in out
+    assert "no row has" not in out
+    ranking_table([row("full", ranked_by="jsd")])
+    assert "no row has JSD" in capsys.readouterr().out
+
+
+def _headings(out: str) -> list[str]:
+    return next(line.split() for line in out.splitlines() if "strategy" in line)
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (60, ["top-layers:layers=1+cache@annotators:tasks=1+3,shared=false"]),
+        (36, ["top-layers:layers=1+cache", "@annotators:tasks=1+3,shared=false"]),
+        (
+            20,
+            ["top-layers:layers=1", "+cache@annotators:", "tasks=1+3,", "shared=false"],
+        ),
+    ],
+)
+def test_long_names_break_between_the_parts_of_a_spec(width: int, lines: list[str]) -> None:
+    name = "top-layers:layers=1+cache@annotators:tasks=1+3,shared=false"
+    assert console._broken(name, width).splitlines() == lines
 
 
 def test_rows_that_do_not_compare_are_apart_and_flagged(
@@ -118,12 +170,14 @@ COMPARISON = Comparison(
     cost_only=False, synthetic=True, derived=False, test_speakers=12, paired_seeds=(0, 1, 2),
     ccc=(
         Accuracy(
-            dimension="activation", a=0.7444, a_low=0.641, a_high=0.829, b=0.6123, b_low=0.58,
-            b_high=0.64, difference=0.1321, difference_low=0.0202, difference_high=0.2103,
+            key="ccc_activation", dimension="activation", a=0.7444, a_low=0.641, a_high=0.829,
+            b=0.6123, b_low=0.58, b_high=0.64,
+            difference=0.1321, difference_low=0.0202, difference_high=0.2103,
             apart=True,
         ),
         Accuracy(
-            dimension="mean", a=0.5, a_low=None, a_high=None, b=None, b_low=None, b_high=None,
+            key="ccc", dimension="mean",
+            a=0.5, a_low=None, a_high=None, b=None, b_low=None, b_high=None,
             difference=None, difference_low=None, difference_high=None, apart=False,
         ),
     ),
@@ -132,7 +186,15 @@ COMPARISON = Comparison(
         Cost(key="peak_host_anonymous_bytes", a=633e6, b=None, ratio=None, tie=None),
         Cost(key="trainable_params", a=21_263_616, b=90_170_496, ratio=0.2358, tie=None),
     ),
-    noise_pairs=0, noise_epoch_share=None, noise_run_share=None, noise_ccc=None,
+    distances=(
+        Accuracy(
+            key="tvd_told", dimension="activation-valence", a=0.6, a_low=0.55, a_high=0.65, b=0.7,
+            b_low=0.65, b_high=0.75, difference=-0.1, difference_low=-0.15, difference_high=-0.05,
+            apart=True,
+        ),
+    ),
+    annotators=(),
+    noise_pairs=0, noise_epoch_share=None, noise_run_share=None, noise_ccc=None, noise_tvd=None,
     notes=("First note.", "Second note."),
 )  # fmt: skip
 
@@ -152,6 +214,7 @@ def test_a_comparison_fits_eighty_columns(
     for line in (
         "act 0.744 (0.64, 0.83) 0.612 (0.58, 0.64) +0.132 (+0.020, +0.210) A",
         "mean 0.500 – – neither",
+        "TVD told 0.600 (0.55, 0.65) 0.700 (0.65, 0.75) -0.100 (-0.150, -0.050) A",
         "Epoch 1.58 s 1.60 s 0.99 within the noise",
         "Host memory of its own 633 MB – –",
         "Trained 21.3M 90.2M 0.24",

@@ -10,6 +10,9 @@ from scipy.spatial.distance import jensenshannon
 
 from serbench.harness.metrics import (
     METRICS,
+    RANKINGS,
+    SCORED,
+    Total,
     ccc,
     ccc_by_group,
     count,
@@ -39,6 +42,8 @@ RANK_KEYS = (
     "noise_epoch_share",
     "noise_run_share",
     "noise_ccc",
+    "noise_tvd",
+    *SCORED,
 )
 
 
@@ -70,6 +75,31 @@ def test_directions() -> None:
     assert better["epoch_s"] is False
     assert better["peak_vram_bytes"] is False
     assert better["total_params"] is None
+    assert [better[key] for key in ("tvd", "jsd_true", "annotator_ccc_valence")] == [
+        False, False, True,
+    ]  # fmt: skip
+
+
+def test_what_rows_are_ranked_by_has_one_direction() -> None:
+    for name, ranking in RANKINGS.items():
+        assert {METRICS[key].higher_is_better for key in ranking.keys} == {
+            ranking.higher_is_better
+        }, name
+    shorts = [ranking.short for ranking in RANKINGS.values()]
+    assert len(set(shorts)) == len(shorts)
+    assert all(shorts)
+
+
+def test_a_ranking_is_the_mean_of_what_a_row_has() -> None:
+    row = {"annotator_ccc_activation": 0.5, "annotator_ccc_valence": 0.25}
+    assert RANKINGS["annotator_ccc"].of(row) == 0.375
+    assert RANKINGS["annotator_ccc"].of({**row, "annotator_ccc_valence": None}) == 0.5
+    assert RANKINGS["tvd"].of({"tvd": None}) is None
+
+
+def test_parts_of_a_mean_add_up() -> None:
+    assert (Total(3, 6.0) + Total(1, 2.0) + Total(0, 0.0)).value == 2.0
+    assert Total(0, 0.0).value is None
 
 
 def test_ccc_by_hand() -> None:
@@ -168,14 +198,17 @@ def test_costs_are_written_with_their_unit(key: str, value: float | None, text: 
 
 
 def test_the_noise_floor_in_words() -> None:
-    nothing = dict.fromkeys(("noise_epoch_share", "noise_run_share", "noise_ccc"))
+    nothing = dict.fromkeys(("noise_epoch_share", "noise_run_share", "noise_ccc", "noise_tvd"))
     assert noise_sentence({"noise_pairs": 0, **nothing}) == ""
     assert noise_sentence({"noise_pairs": 1, **nothing}) == ""
     told = {"noise_epoch_share": 0.0312, "noise_run_share": 0.1, "noise_ccc": 0.0004}
-    assert noise_sentence({"noise_pairs": 3, **told}) == (
+    sentence = (
         "The same run twice differed by up to 3.1 % in an epoch's time, 10.0 % in the whole run's, "
-        "0.000 in CCC (3 pairs): smaller differences are ties."
+        "0.000 in CCC{} (3 pairs): smaller differences are ties."
     )
+    told_of = {"noise_pairs": 3, **told, "noise_tvd": None}
+    assert noise_sentence(told_of) == sentence.format("")
+    assert noise_sentence({**told_of, "noise_tvd": 0.02}) == sentence.format(", 0.020 in TVD")
 
 
 def test_distances_of_distributions_by_hand() -> None:

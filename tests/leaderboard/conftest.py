@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from serbench.harness import heads, plan, records
 from serbench.harness.nvml import MemorySource
 from serbench.harness.results import (
+    Annotator,
     Counts,
+    Distributions,
     Footprint,
     Phase,
     Predictions,
@@ -24,11 +26,13 @@ from serbench.harness.results import (
     Score,
     Status,
 )
+from serbench.harness.scoring import DISTANCES
 from serbench.harness.strategy import Precision, Strategy, Variant, discover, parse
 
 START = datetime(2024, 5, 1, tzinfo=timezone.utc)
 SPEAKERS = 8
 UTTERANCES = 160
+PERSONS = 12
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,76 @@ def _predictions(
     return found
 
 
+def _distributions(
+    noise: float, predictions: Predictions, generator: np.random.Generator
+) -> Distributions:
+    """Rated ones at random, and predicted ones that differ from them by so much."""
+    count = len(predictions.utterances)
+    rated = np.random.default_rng(98).dirichlet(np.ones(16), UTTERANCES)
+    there = [int(name[1:]) for name in predictions.utterances]
+    masses = {"rated": rated[there]}
+    for name, more in (("predicted", 1.0), ("told", 0.5)):
+        other = generator.dirichlet(np.ones(16), count)
+        masses[name] = (masses["rated"] + more * noise * other) / (1 + more * noise)
+    distances: dict[str, tuple[float | None, ...]] = {
+        f"{measure}_true": (None,) * count for measure in DISTANCES
+    }
+    for measure, distance in DISTANCES.items():
+        for end, name in (("", "predicted"), ("_told", "told")):
+            distances[measure + end] = tuple(distance(masses[name], masses["rated"]).tolist())
+    return Distributions(
+        corpus=predictions.corpus,
+        split="test",
+        utterances=predictions.utterances,
+        raters=tuple(5 + i % 3 for i in there),
+        masses={
+            **{name: each.reshape(count, 4, 4) for name, each in masses.items()},
+            "true": None,
+        },
+        distances=distances,
+    )
+
+
+def _annotators(noise: float, corpus: str, generator: np.random.Generator) -> list[Annotator]:
+    """Of each dimension, those told a little better than those not."""
+    base = np.random.default_rng(97).uniform(0.2, 0.6, PERSONS)
+    return [
+        Annotator(
+            corpus=corpus,
+            split="test",
+            dimension=dimension,
+            annotator=f"a{i:02}",
+            ratings=10 + i,
+            ccc=float(base[i] - 0.1 * noise + 0.02 * generator.standard_normal()),
+            ccc_told=float(base[i] - 0.05 * noise + 0.02 * generator.standard_normal()),
+        )
+        for dimension in ("activation", "valence")
+        for i in range(PERSONS)
+    ]
+
+
+def _means(distributions: Distributions, annotators: list[Annotator]) -> list[Score]:
+    means = {
+        (measure, "activation-valence"): values
+        for measure, values in distributions.distances.items()
+        if None not in values
+    }
+    for dimension in ("activation", "valence"):
+        its = [each for each in annotators if each.dimension == dimension]
+        means["annotator_ccc", dimension] = tuple(each.ccc for each in its)
+        means["annotator_ccc_told", dimension] = tuple(each.ccc_told for each in its)
+    return [
+        Score(
+            corpus=distributions.corpus,
+            split="test",
+            metric=measure,
+            dimension=dimension,
+            value=float(np.mean(np.asarray(values, float))),
+        )
+        for (measure, dimension), values in means.items()
+    ]
+
+
 def _scores(predictions: list[Predictions]) -> list[Score]:
     final = [
         Score(
@@ -155,6 +229,7 @@ class Recorder:
         name: str,
         *,
         noise: float | None = 0.5,
+        spread: float | None = None,
         epoch_s: float = 10.0,
         fill_s: float | None = None,
         vram: int | None = 2 * 2**30,
@@ -186,6 +261,8 @@ class Recorder:
             for other in asked.elsewhere:
                 result.predictions += _predictions(2 * noise, drawn, corpus=other.name)
             result.scores = _scores(result.predictions)
+        if spread is not None:
+            self._add_spread(result, spread, 1000 * asked.seed + self.written)
         self.written += 1
         return records.record(
             self.engine,
@@ -201,6 +278,16 @@ class Recorder:
             synthetic=synthetic,
             derived=False,
         )
+
+    def _add_spread(self, result: Result, noise: float, seed: int) -> None:
+        """Distributions and annotators, further from the truth the noisier."""
+        for predictions in result.predictions[::2]:
+            generator = np.random.default_rng(seed)
+            distributions = _distributions(noise, predictions, generator)
+            annotators = _annotators(noise, predictions.corpus, generator)
+            result.distributions.append(distributions)
+            result.annotators.append(tuple(annotators))
+            result.scores += _means(distributions, annotators)
 
 
 @pytest.fixture
@@ -242,7 +329,8 @@ def row() -> Callable[..., Any]:
     def make(**given: Any) -> Row:
         facts: dict[str, Any] = {field.name: None for field in dataclasses.fields(Row)}
         facts.update(
-            group="g", rank=1, pareto=False, label="full", name="full", strategy="full", config={},
+            group="g", ranked_by="ccc", rank=1, pareto=False, label="full", name="full",
+            strategy="full", config={},
             precision="fp32", cached=False, head="consensus", backbone="tiny", init="random",
             corpus="made-up", machine="machine-1", machine_name="H100", device="cpu",
             training={"epochs": 3}, cost_only=False, synthetic=False, derived=False, stale=False,

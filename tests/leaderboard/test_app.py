@@ -47,7 +47,7 @@ def test_filled_database(page: Any, filled: Any) -> None:
     assert any("batch of 16 does not fit" in note for note in frame["Notes"])
     assert "Generated data" in shown.warning[0].value
     assert {box.label for box in shown.selectbox} == {
-        "Machine", "Corpus", "Backbone", "Cost", "Gain", "A", "B",
+        "Machine", "Corpus", "Backbone", "Ranked by", "Cost", "Gain", "A", "B",
     }  # fmt: skip
     assert len(shown.get("arrow_vega_lite_chart") or shown.get("vega_lite_chart")) == 1
 
@@ -94,7 +94,7 @@ def test_two_rows_are_compared_as_in_the_terminal(page: Any, filled: Any) -> Non
     engine = queries.open_for_reading(str(filled.path))
     runs = queries.configurations(engine)
     a, b = ([run["id"] for run in runs if run["label"] == name] for name in ("full", "top-layers"))
-    told = comparison.compare(runs, queries.predictions(engine, (*a, *b)), a, b)
+    told = comparison.compare(runs, queries.evidence(engine, (*a, *b)), a, b)
     ccc, costs = (element.value for element in shown.dataframe[1:3])
     assert ccc["A - B"].tolist() == [each.difference for each in told.ccc]
     assert ccc["Better"].tolist() == ["A", "A", "A"]
@@ -123,6 +123,86 @@ def test_the_noise_floor_is_told_below_the_table(page: Any, recorder: Any) -> No
     assert "twice" not in page(recorder.path).caption[0].value
     recorder("full", epoch_s=11.0, repeat=1)
     assert "up to 10.0 % in an epoch's time" in page(recorder.path).caption[0].value
+
+
+@pytest.fixture
+def spread(recorder: Any) -> Any:
+    """Two rows with distributions, the better by CCC the worse by TVD, and one without."""
+    for seed in (0, 1):
+        recorder("full", noise=0.1, spread=2.0, seed=seed)
+        recorder("lora", noise=1.0, spread=0.5, seed=seed)
+        recorder("vera", noise=3.0, seed=seed)
+    return recorder
+
+
+def charts_of(shown: AppTest) -> list[Any]:
+    return list(shown.get("arrow_vega_lite_chart") or shown.get("vega_lite_chart"))
+
+
+def test_rows_can_be_ranked_by_any_score_that_one_has(page: Any, spread: Any) -> None:
+    shown = page(spread.path)
+    assert shown.dataframe[0].value["Configuration"].tolist() == ["full", "lora", "vera"]
+    options = shown.selectbox(key="by").options
+    assert {"CCC", "TVD", "JSD told", "annotators' CCC"} <= {*options}
+    assert "TVD true" not in options
+    shown.selectbox(key="by").select("tvd").run()
+    assert not shown.exception
+    frame = shown.dataframe[0].value
+    assert frame["Configuration"].tolist() == ["lora", "full", "vera"]
+    assert frame["Rank"].tolist()[:2] == [1, 2]
+    assert list(frame)[list(frame).index("Front") + 1] == "TVD"
+    assert "beats in TVD, time and memory" in shown.caption[0].value
+
+
+def test_distributions_lie_beside_each_other(page: Any, spread: Any) -> None:
+    shown = page(spread.path)
+    assert "Annotators" in [element.value for element in shown.subheader]
+    # Two of annotators, three heat maps (nobody knows the true one), and the plot.
+    assert len(charts_of(shown)) == 2 + 3 + 1
+    assert shown.selectbox(key="of").options == ["full", "lora"]
+    assert shown.selectbox(key="seed").options == ["0", "1"]
+    box = shown.selectbox(key="utterance")
+    assert len(box.options) == 161
+    assert (box.value, box.options[0]) == ("", "mean over all 160")
+    first = queries.spreads(queries.open_for_reading(str(spread.path)), [1]).utterances
+    worst = first.sort_values("tvd").iloc[-1]
+    assert box.options[1] == (
+        f"{worst['utterance']} (TVD {worst['tvd']:.3f}, {worst['raters']} raters)"
+    )
+    told = [element.value for element in shown.caption if "raters an utterance" in element.value]
+    assert f"TVD {first['tvd'].mean():.3f}, TVD told {first['tvd_told'].mean():.3f}" in told[0]
+    box.select(worst["utterance"]).run()
+    assert not shown.exception
+    assert f"TVD {worst['tvd']:.3f}, " in "".join(element.value for element in shown.caption)
+
+
+def test_utterances_are_sorted_and_a_seed_is_chosen(page: Any, spread: Any) -> None:
+    shown = page(spread.path)
+    shown.selectbox(key="seed").select(1).run()
+    shown.selectbox(key="order").select("lowest TVD").run()
+    assert not shown.exception
+    of_seed = queries.spreads(queries.open_for_reading(str(spread.path)), [4]).utterances
+    best = of_seed.sort_values("tvd").iloc[0]
+    assert shown.selectbox(key="utterance").options[1].startswith(best["utterance"])
+    shown.selectbox(key="order").select("name").run()
+    assert shown.selectbox(key="utterance").options[1].startswith("u000 ")
+
+
+def test_rows_without_annotators_have_no_such_section(page: Any, filled: Any) -> None:
+    shown = page(filled.path)
+    assert [element.value for element in shown.subheader] == ["Compare two rows"]
+    assert len(charts_of(shown)) == 1
+
+
+def test_comparisons_have_the_distances(page: Any, spread: Any) -> None:
+    shown = page(spread.path)
+    frame = shown.dataframe[1].value.set_index("Score")
+    assert frame.loc["TVD", "Better"] == "B"
+    assert frame.loc["CCC valence", "Better"] == "A"
+
+
+def test_nothing_on_the_page_is_there_by_accident(page: Any, filled: Any) -> None:
+    assert len(page(filled.path).markdown) == 0
 
 
 def test_only_failures(page: Any, recorder: Any) -> None:

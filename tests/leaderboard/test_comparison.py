@@ -19,7 +19,7 @@ def compared(recorder: Any, a: str, b: str, **filters: str) -> list[Comparison]:
     engine = queries.open_for_reading(str(recorder.path))
     runs = queries.configurations(engine, **filters)
     return [
-        comparison.compare(runs, queries.predictions(engine, (*first, *second)), first, second)
+        comparison.compare(runs, queries.evidence(engine, (*first, *second)), first, second)
         for first, second in comparison.chosen(runs, a, b)
     ]
 
@@ -41,7 +41,7 @@ def test_the_figures_are_those_of_the_ranking(both: Any) -> None:
     (told,) = compared(both, "full", "lora:rank=16+bf16")
     engine = queries.open_for_reading(str(both.path))
     runs = queries.configurations(engine)
-    rows = ranking.rank(runs, queries.predictions(engine, ranking.chosen_runs(runs)))
+    rows = ranking.rank(runs, queries.evidence(engine, ranking.chosen_runs(runs)))
     full, lora = sorted(rows, key=lambda row: row.label)
     assert (told.a.run_ids, told.b.run_ids) == (full.run_ids, lora.run_ids)
     assert (told.group, told.corpus, told.machine) == (full.group, full.corpus, full.machine)
@@ -80,7 +80,7 @@ def test_rank_and_compare_tell_the_same_apart(recorder: Any, third: float, later
     (told,) = compared(recorder, "full", "lora")
     engine = queries.open_for_reading(str(recorder.path))
     runs = queries.configurations(engine)
-    rows = ranking.rank(runs, queries.predictions(engine, ranking.chosen_runs(runs)))
+    rows = ranking.rank(runs, queries.evidence(engine, ranking.chosen_runs(runs)))
     assert told.ccc[-1].apart == (len({row.rank for row in rows}) == 2)
     assert told.paired_seeds == {0: (0, 1, 2), 1: (1, 2), 3: ()}[later]
 

@@ -11,6 +11,7 @@ import pytest
 from serbench.harness.bootstrap import bootstrap_ccc, interval, seed_draws, speaker_draws
 from serbench.leaderboard.configurations import Configuration
 from serbench.leaderboard.differences import Draws, paired_seeds, parts
+from serbench.leaderboard.queries import Evidence
 
 UTTERANCES, SPEAKERS = 60, 6
 SPEAKER = np.arange(UTTERANCES) % SPEAKERS
@@ -50,7 +51,7 @@ class Made:
         return frame
 
     def draws(self, *members: Configuration) -> Draws:
-        return Draws(members, parts(pd.concat(self.frames)))
+        return Draws(members, parts(Evidence(predictions=pd.concat(self.frames))))
 
     def drawn(self, member: Configuration) -> list[Any]:
         """The draws of each seed, straight from the bootstrap."""
@@ -71,12 +72,12 @@ def test_predictions_without_a_label_are_left_out() -> None:
             "label": [1.5, 2.5, np.nan, np.nan, 5.5],
         }
     )
-    found = parts(frame)
-    assert set(found) == {(7, "valence"), (8, "valence")}
-    assert found[7, "valence"].predicted.tolist() == [1.0, 5.0]
-    assert found[7, "valence"].label.tolist() == [1.5, 5.5]
-    assert found[7, "valence"].speaker.tolist() == [1, 0]
-    assert parts(frame.head(0)) == {}
+    found = parts(Evidence(predictions=frame))
+    assert set(found) == {(7, "ccc_valence"), (8, "ccc_valence")}
+    predicted, labels = found[7, "ccc_valence"].values
+    assert (predicted.tolist(), labels.tolist()) == ([1.0, 5.0], [1.5, 5.5])
+    assert found[7, "ccc_valence"].number.tolist() == [1, 0]
+    assert parts(Evidence(predictions=frame.head(0))) == {}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_shared_seeds_are_drawn_together_and_others_left_out() -> None:
     made = Made()
     a = made.row(0, 1, 2, noise=0.5, s0=0.9, s1=0.8, s2=0.7)
     b = made.row(1, 2, 3, s1=0.5, s2=0.6, s3=0.1)
-    told = made.draws(a, b).difference(a, b, ("activation",))
+    told = made.draws(a, b).difference(a, b, ("ccc_activation",))
     of_a, of_b = made.drawn(a), made.drawn(b)
     weights = seed_draws(2) / 2
     by_hand = (of_a[1] - of_b[0]) * weights[:, 0] + (of_a[2] - of_b[1]) * weights[:, 1]
@@ -114,7 +115,7 @@ def test_shared_seeds_are_drawn_together_and_others_left_out() -> None:
 def test_rows_that_share_no_two_seeds_are_drawn_apart() -> None:
     made = Made()
     a, b = made.row(0, 1, s0=0.9, s1=0.7), made.row(1, 2, 3, s1=0.1, s2=0.2, s3=0.3)
-    told = made.draws(a, b).difference(a, b, ("activation",))
+    told = made.draws(a, b).difference(a, b, ("ccc_activation",))
     of_a = np.stack(made.drawn(a), axis=1) * seed_draws(2)
     of_b = np.stack(made.drawn(b), axis=1) * seed_draws(3, unpaired=True)
     assert told.seeds == ()
@@ -129,8 +130,8 @@ def test_turned_round_it_is_the_same_difference(seeds: tuple[int, ...]) -> None:
     made = Made()
     a, b = made.row(0, 1, 2, noise=0.5), made.row(*seeds, s0=0.1, s3=0.3)
     draws = made.draws(a, b)
-    one = draws.difference(a, b, ("activation",))
-    other = draws.difference(b, a, ("activation",))
+    one = draws.difference(a, b, ("ccc_activation",))
+    other = draws.difference(b, a, ("ccc_activation",))
     assert one.apart == other.apart
     assert (one.value, one.low, one.high) == pytest.approx(
         tuple(-(figure or 0) for figure in (other.value, other.high, other.low))
@@ -141,24 +142,24 @@ def test_what_is_told_apart() -> None:
     made = Made()
     good, bad = made.row(0, 1, noise=0.1, s0=0.9, s1=0.9), made.row(0, 1, noise=3.0, s0=0.2, s1=0.2)
     draws = made.draws(good, bad)
-    assert draws.difference(good, bad, ("activation",)).apart
-    assert draws.difference(bad, good, ("activation",)).apart
-    assert not draws.difference(good, good, ("activation",)).apart
+    assert draws.difference(good, bad, ("ccc_activation",)).apart
+    assert draws.difference(bad, good, ("ccc_activation",)).apart
+    assert not draws.difference(good, good, ("ccc_activation",)).apart
 
 
 def test_a_difference_below_the_noise_floor_is_none() -> None:
     made = Made()
     good, bad = made.row(0, 1, noise=0.1, s0=0.9, s1=0.9), made.row(0, 1, noise=3.0, s0=0.2, s1=0.2)
     draws = made.draws(good, bad)
-    assert draws.difference(good, bad, ("activation",), noise=0.6).apart
-    assert not draws.difference(good, bad, ("activation",), noise=0.8).apart
+    assert draws.difference(good, bad, ("ccc_activation",), noise=0.6).apart
+    assert not draws.difference(good, bad, ("ccc_activation",), noise=0.8).apart
 
 
 def test_shared_seeds_that_contradict_the_rows_tell_nothing() -> None:
     made = Made()
     good = made.row(0, 1, 2, noise=0.1, s0=0.9, s1=0.9, s2=-0.9)
     bad = made.row(0, 1, 3, noise=3.0, s0=0.4, s1=0.4, s3=0.4)
-    told = made.draws(good, bad).difference(good, bad, ("activation",))
+    told = made.draws(good, bad).difference(good, bad, ("ccc_activation",))
     assert told.low is not None
     assert told.low > 0
     assert not told.apart, "over all its seeds the first is the worse"
@@ -168,9 +169,9 @@ def test_too_few_speakers_tell_nothing() -> None:
     made = Made(speakers=4)
     a, b = made.row(0, noise=0.1, s0=0.9), made.row(0, noise=5.0, s0=0.1)
     draws = made.draws(a, b)
-    told = draws.difference(a, b, ("activation",))
+    told = draws.difference(a, b, ("ccc_activation",))
     assert (draws.speakers, draws.enough) == (4, False)
-    assert draws.interval(a, ("activation",)) is None
+    assert draws.interval(a, ("ccc_activation",)) is None
     assert told.value == pytest.approx(0.8)
     assert (told.low, told.high, told.apart) == (None, None, False)
 
@@ -178,5 +179,5 @@ def test_too_few_speakers_tell_nothing() -> None:
 def test_a_dimension_that_a_row_lacks_tells_nothing() -> None:
     made = Made()
     a, b = made.row(0), made.row(0)
-    told = made.draws(a, b).difference(a, b, ("activation", "valence"))
+    told = made.draws(a, b).difference(a, b, ("ccc_activation", "ccc_valence"))
     assert (told.value, told.low, told.apart) == (None, None, False)

@@ -21,8 +21,8 @@ def ranked(recorder: Any, test_corpus: str | None = None) -> list[Row]:
     engine = queries.open_for_reading(str(recorder.path))
     runs = queries.configurations(engine, test_corpus=test_corpus)
     chosen = ranking.chosen_runs(runs)
-    predictions = queries.predictions(engine, chosen, test_corpus=test_corpus)
-    return ranking.rank(runs, predictions)
+    evidence = queries.evidence(engine, chosen, test_corpus=test_corpus)
+    return ranking.rank(runs, evidence)
 
 
 def folded(recorder: Any, name: str, *numbers: int, count: int = 4, **facts: Any) -> list[int]:
@@ -36,9 +36,9 @@ def test_sums_give_the_ccc_of_all_parts(seed: int) -> None:
     predicted = 0.5 * truth + rng.normal(1, 1, 300)
     parts = np.split(np.stack([predicted, truth]), [50, 60, 200], axis=1)
     sums = [Sums(len(p), p.sum(), y.sum(), p @ p, y @ y, p @ y) for p, y in parts]
-    assert (sums[0] + sums[1] + sums[2] + sums[3]).ccc == pytest.approx(ccc(truth, predicted))
-    assert Sums(1, 2, 2, 4, 4, 4).ccc is None
-    assert Sums(2, 2, 2, 2, 2, 2).ccc is None, "one and the same number"
+    assert (sums[0] + sums[1] + sums[2] + sums[3]).value == pytest.approx(ccc(truth, predicted))
+    assert Sums(1, 2, 2, 4, 4, 4).value is None
+    assert Sums(2, 2, 2, 2, 2, 2).value is None, "one and the same number"
 
 
 def test_folds_are_one_row_with_the_ccc_over_all_their_utterances(recorder: Any) -> None:
@@ -106,7 +106,7 @@ def test_two_folds_do_not_compare(recorder: Any) -> None:
     engine = queries.open_for_reading(str(recorder.path))
     runs = queries.configurations(engine)
     with pytest.raises(RequestError, match=r"they differ in fold \(1/4 and 2/4\)"):
-        comparison.compare(runs, queries.predictions(engine, (a, b)), (a,), (b,))
+        comparison.compare(runs, queries.evidence(engine, (a, b)), (a,), (b,))
 
 
 def test_rows_with_folds_are_compared_as_rows(recorder: Any) -> None:
@@ -114,10 +114,8 @@ def test_rows_with_folds_are_compared_as_rows(recorder: Any) -> None:
         folded(recorder, name, 1, 2, 3, 4, seed=seed, noise=0.5 if name == "full" else 2.0)
     full, lora = sorted(ranked(recorder), key=lambda row: row.label)
     engine = queries.open_for_reading(str(recorder.path))
-    predictions = queries.predictions(engine, (*full.run_ids, *lora.run_ids))
-    told = comparison.compare(
-        queries.configurations(engine), predictions, full.run_ids, lora.run_ids
-    )
+    evidence = queries.evidence(engine, (*full.run_ids, *lora.run_ids))
+    told = comparison.compare(queries.configurations(engine), evidence, full.run_ids, lora.run_ids)
     assert (told.fold_numbers, told.paired_seeds, told.test_speakers) == ((1, 2, 3, 4), (0, 1), 8)
     assert [each.better for each in told.ccc] == ["A", "A", "A"]
 

@@ -25,7 +25,7 @@ def ranked(recorder: Any, **options: Any) -> list[Row]:
     engine = queries.open_for_reading(str(recorder.path))
     runs = queries.configurations(engine)
     chosen = ranking.chosen_runs(runs, every_source=options.get("every_source", False))
-    return ranking.rank(runs, queries.predictions(engine, chosen), **options)
+    return ranking.rank(runs, queries.evidence(engine, chosen), **options)
 
 
 def by_label(recorder: Any, **options: Any) -> dict[str, Row]:

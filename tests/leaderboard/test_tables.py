@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pandas as pd
+
 from serbench.leaderboard import tables
 from serbench.leaderboard.ranking import Row
 
@@ -42,6 +44,21 @@ def test_a_line_has_the_name_that_tells_it_from_others(row: Make) -> None:
     assert frame["Configuration"].tolist() == ["lora+cache (float16)"]
 
 
+def test_what_rows_are_ranked_by_comes_first_and_with_its_interval(row: Make) -> None:
+    scores = {"ccc_valence": 0.5, "jsd": 0.25, "jsd_low": 0.2, "jsd_high": 0.3, "epoch_s": 1.0}
+    by_ccc, by_jsd = (list(tables.table([row(ranked_by=by, **scores)])) for by in ("ccc", "jsd"))
+    assert by_ccc == ["Rank", "Configuration", "CCC valence", "Epoch (s)", "Seeds", "JSD (nats)"]
+    assert by_jsd[2:5] == ["JSD (nats)", "JSD 95 %", "CCC valence"]
+
+
+def test_distances_are_of_an_utterance_or_of_all() -> None:
+    utterances = pd.DataFrame(
+        {"utterance": ["u", "v"], "raters": [5, 6], "tvd": [0.1, 0.3], "tvd_told": [0.2, None]}
+    )
+    assert tables.distances(utterances, None).startswith("5.5 raters an utterance; TVD 0.200.")
+    assert tables.distances(utterances, "u").startswith("5 raters; TVD 0.100, TVD told 0.200.")
+
+
 def test_intervals_are_written_out(row: Make) -> None:
     frame = tables.table([row(ccc_valence=0.5, ccc_valence_low=0.4, ccc_valence_high=0.6)])
-    assert frame["valence 95 %"].tolist() == ["0.400 to 0.600"]
+    assert frame["CCC valence 95 %"].tolist() == ["0.400 to 0.600"]

@@ -1,0 +1,93 @@
+"""What rows say of single annotators and of distributions, as frames that charts draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from serbench.leaderboard.queries import Spreads
+from serbench.leaderboard.ranking import Row
+
+__all__ = ["MAPS", "WAYS", "cells", "persons", "quartiles"]
+
+WAYS = {"ccc": "not told who rated", "ccc_told": "told who rated"}
+"""By the column of the table of annotators how predictions were made."""
+MAPS = {
+    "rated": "Rated",
+    "predicted": "Predicted",
+    "told": "Told who rated",
+    "true": "True",
+}
+"""By the column of the table of distributions what a heat map of it is called."""
+QUARTILES = {"lowest": 0.0, "lower": 0.25, "median": 0.5, "upper": 0.75, "highest": 1.0}
+
+
+def persons(rows: Sequence[Row], annotators: pd.DataFrame) -> pd.DataFrame:
+    """The CCC of each annotator by row, mean over seeds (and folds).
+
+    Args:
+        rows: of one group, of which those without annotators are left out
+        annotators: as in `queries.Evidence`, of all their runs
+
+    Returns:
+        frame with the columns row, dimension, way (one of `WAYS`' values), annotator and ccc
+    """
+    names = {run_id: row.name for row in rows for run_id in row.run_ids}
+    given = annotators.assign(row=annotators["run_id"].map(names))
+    who = ["row", "dimension", "annotator"]
+    ways = pd.concat(
+        [
+            given[[*who, column]].rename(columns={column: "ccc"}).assign(way=way)
+            for column, way in WAYS.items()
+        ]
+    )
+    means: pd.DataFrame = ways.dropna().groupby([*who, "way"], as_index=False)["ccc"].mean()
+    return means
+
+
+def quartiles(each: pd.DataFrame) -> pd.DataFrame:
+    """How that is spread over annotators: a line a row, dimension and way.
+
+    Args:
+        each: from `persons`
+
+    Returns:
+        frame with the columns row, dimension, way, annotators (how many), mean, and lowest, lower,
+        median, upper, highest: the quartiles
+    """
+    grouped = each.groupby(["row", "dimension", "way"])["ccc"]
+    spread = grouped.agg(annotators="size", mean="mean")
+    for name, share in QUARTILES.items():
+        spread[name] = grouped.quantile(share)
+    return spread.reset_index()
+
+
+def cells(spreads: Spreads, utterance: str | None) -> dict[str, pd.DataFrame]:
+    """The heat maps of an utterance, or of the mean over all utterances if None.
+
+    Returns:
+        by the keys of `MAPS` those that there are, each a frame with a line a cell: mass, and its
+        edges in [-1, 1], activation, activation_to, valence, valence_to
+    """
+    names = spreads.utterances["utterance"].to_numpy()
+    at = np.full(len(names), True) if utterance is None else names == utterance
+    return {name: _cells(masses[at].mean(axis=0)) for name, masses in spreads.masses.items()}
+
+
+def _cells(masses: npt.NDArray[np.float64]) -> pd.DataFrame:
+    count = len(masses)
+    edges = np.linspace(-1, 1, count + 1)
+    row, column = np.divmod(np.arange(count * count), count)
+    frame: pd.DataFrame = pd.DataFrame(
+        {
+            "activation": edges[row],
+            "activation_to": edges[row + 1],
+            "valence": edges[column],
+            "valence_to": edges[column + 1],
+            "mass": masses.ravel(),
+        }
+    )
+    return frame
