@@ -11,6 +11,7 @@ import audmetric
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from streamlit.testing.v1 import AppTest
 
 from serbench.harness import heads, plan, records
 from serbench.harness.nvml import MemorySource
@@ -339,3 +340,32 @@ def row() -> Callable[..., Any]:
         return Row(**{**facts, **given})
 
     return make
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Draws one of the pages, the ranking unless said, of a database."""
+
+    def run(path: Path, view: str = "ranking") -> AppTest:
+        monkeypatch.setenv("SERBENCH_DB", str(path))
+        script = (
+            f"from serbench.leaderboard.views import choices, {view}\n"
+            f"rows = choices.chosen_rows()\n"
+            f"choices.show_warnings(rows)\n"
+            f"{view}.page(rows)"
+        )
+        shown = AppTest.from_string(script, default_timeout=60).run()
+        assert not shown.exception
+        return shown
+
+    return run
+
+
+@pytest.fixture
+def spread(recorder: Any) -> Any:
+    """Two rows with distributions, the better by CCC the worse by TVD, and one without."""
+    for seed in (0, 1):
+        recorder("full", noise=0.1, spread=2.0, seed=seed)
+        recorder("lora", noise=1.0, spread=0.5, seed=seed)
+        recorder("vera", noise=3.0, seed=seed)
+    return recorder

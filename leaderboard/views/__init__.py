@@ -1,0 +1,1 @@
+"""The pages, one a module: each draws the chosen rows by its `page(rows)`."""
