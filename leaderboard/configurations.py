@@ -174,9 +174,13 @@ def _paid(run: Run) -> bool:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return statistics.fmean(known) if known and len(known) == len(found) else None
+    """None if one is."""
+    known: list[float] = []
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return statistics.fmean(known) if known else None
 
 
 def identity(run: Run, columns: Iterable[str]) -> str:

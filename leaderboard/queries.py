@@ -113,6 +113,7 @@ def configurations(
     head: str | None = None,
     suite: str | None = None,
     test_corpus: str | None = None,
+    strategies: Collection[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Every run that a ranking needs to know of, oldest first, however it ended.
 
@@ -139,6 +140,7 @@ def configurations(
     }
     conditions = [column == value for column, value in wanted.items() if value is not None]
     conditions += settings.conditions(setting) if setting else []
+    conditions += [] if strategies is None else [RunRow.strategy.in_(strategies)]
     tested_on = _tested_on(test_corpus)
     long = ("traceback", "command", "notes")
     columns = [_as_text(column) for column in RunRow.__table__.c if column.name not in long]
@@ -167,14 +169,17 @@ def configurations(
     return kept
 
 
-def comparable_with(engine: sa.Engine, run_ids: Collection[int]) -> list[dict[str, Any]]:
-    """What `configurations` gives of the settings of some runs.
+def comparable_with(
+    engine: sa.Engine, run_ids: Collection[int], **filters: str | None
+) -> list[dict[str, Any]]:
+    """What `configurations` gives, by the same filters, of the settings of some runs.
 
     Raises:
         DatabaseError: the database could not be read.
     """
-    found = settings.settings(engine, run_ids=run_ids)
-    runs = [run for setting in found for run in configurations(engine, setting)]
+    possible = [run_id for run_id in run_ids if run_id < 2**63]  # no database counts further
+    found = settings.settings(engine, run_ids=possible)
+    runs = [run for setting in found for run in configurations(engine, setting, **filters)]
     return sorted(runs, key=lambda run: (run["started_at"], run["id"]))
 
 

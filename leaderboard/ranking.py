@@ -30,7 +30,6 @@ __all__ = [
     "rank",
     "rank_group",
     "runs_of_best",
-    "unranked_sentence",
 ]
 
 BEST = 100
@@ -256,18 +255,6 @@ def rank_group(
         current: source hash of each registered strategy, by which rows show as stale
     """
     return _Ranking(group, parts(evidence), by, reference, current or {}).rows()
-
-
-def unranked_sentence(rows: Sequence[Row]) -> str:
-    """Why rows of a group have a score and no rank; empty if none has."""
-    by = RANKINGS[rows[0].ranked_by]
-    left = [row for row in rows if row.rank is None and by.of(vars(row)) is not None]
-    if not left or rows[0].cost_only:
-        return ""
-    return (
-        f"Of {len(rows):,} rows the {BEST} best by {by.label} have a rank and intervals; "
-        "the others follow in the order of their scores, untested."
-    )
 
 
 class _Ranking:

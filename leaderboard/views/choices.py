@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from serbench.harness.metrics import RANKINGS
+from serbench.harness.metrics import RANKINGS, unranked_sentence
 from serbench.leaderboard.configurations import Group
-from serbench.leaderboard.ranking import Row, machine_name, unranked_sentence
+from serbench.leaderboard.ranking import Row, machine_name
 from serbench.leaderboard.setting_names import folds_name, setting_names
 from serbench.leaderboard.settings import Setting
 from serbench.leaderboard.views.reading import (
@@ -99,7 +99,7 @@ def show_warnings(rows: Sequence[Row]) -> None:
         )
     if any(row.cost_only for row in rows):
         st.info("These runs measured cost only; they are ranked by seconds an epoch.")
-    if told := unranked_sentence(rows):
+    if told := unranked_sentence([vars(row) for row in rows]):
         st.info(told)
     if not any(row.runs for row in rows):
         st.error("No run of this comparison has ended well.")
