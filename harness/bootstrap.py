@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -53,9 +55,12 @@ def seed_draws(seeds: int, *, draws: int = DRAWS, unpaired: bool = False) -> Flo
     return _draws(seeds, draws, OTHER_SEEDS if unpaired else SEEDS)
 
 
+@functools.lru_cache(maxsize=8)
 def _draws(count: int, draws: int, seed: int) -> Floats:
     share = np.full(count, 1 / count)
-    return np.random.default_rng(seed).multinomial(count, share, size=draws).astype(np.float64)
+    drawn = np.random.default_rng(seed).multinomial(count, share, size=draws).astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def bootstrap_ccc(predicted: Floats, labels: Floats, speaker: Ints, counts: Floats) -> Floats:

@@ -206,7 +206,8 @@ def _ranked(
 
     engine = queries.open_for_reading(db)
     runs = queries.configurations(engine, test_corpus=test_corpus, **filters)
-    evidence = queries.evidence(engine, ranking.chosen_runs(runs), test_corpus=test_corpus)
+    chosen = ranking.chosen_runs(runs, by=by)
+    evidence = queries.evidence(engine, chosen, test_corpus=test_corpus)
     current = {entry.name: entry.source_hash for entry in strategy.entries()}
     rows = ranking.rank(runs, evidence, by=by, current=current)
     return [dataclasses.asdict(row) for row in rows]
@@ -276,17 +277,23 @@ def compare(
 
     strategy.discover(tuple(plugin or ()))
     engine = queries.open_for_reading(db)
-    runs = queries.configurations(
-        engine,
-        machine=machine,
-        corpus=corpus,
-        backbone=backbone,
-        suite=suite,
-        test_corpus=test_corpus,
-    )
+    filters = {
+        "machine": machine,
+        "corpus": corpus,
+        "backbone": backbone,
+        "suite": suite,
+        "test_corpus": test_corpus,
+    }
+    if a.isdecimal() or b.isdecimal():
+        numbers = [int(text) for text in (a, b) if text.isdecimal()]
+        runs = queries.comparable_with(engine, numbers, **filters)
+    else:
+        names = comparison.strategies(a, b)
+        runs = queries.configurations(engine, strategies=names, **filters)
 
     def compared(first: tuple[int, ...], second: tuple[int, ...]) -> comparison.Comparison:
         ids = (*first, *second)
+        runs = queries.comparable_with(engine, ids, **filters)
         evidence = queries.evidence(engine, ids, test_corpus=test_corpus)
         return comparison.compare(runs, evidence, first, second)
 

@@ -21,6 +21,7 @@ from serbench.harness.metrics import (
     folds_told,
     noise_sentence,
     size,
+    unranked_sentence,
     written,
 )
 from serbench.harness.plan import Spec
@@ -187,8 +188,9 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
         say()
         say(_heading(members[0]))
         _ranked(members)
-        if told := noise_sentence(members[0]):
-            say(told)
+        for told in (unranked_sentence(members), noise_sentence(members[0])):
+            if told:
+                say(told)
     if groups:
         say()
         say(_legend(rows))

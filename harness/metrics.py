@@ -30,6 +30,7 @@ __all__ = [
     "noise_sentence",
     "size",
     "tvd",
+    "unranked_sentence",
     "written",
 ]
 
@@ -612,4 +613,20 @@ def noise_sentence(row: Mapping[str, Any]) -> str:
     return (
         f"The same run twice differed by up to {', '.join(told)} ({pairs}): smaller differences "
         "are ties."
+    )
+
+
+def unranked_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Why rows of one comparison have a score and no rank; empty if none has."""
+    by = RANKINGS[rows[0]["ranked_by"]]
+    keys = [key for key in by.keys if any(row[key] is not None for row in rows)]
+    ranked = [row for row in rows if row["rank"] is not None]
+    left = [
+        row for row in rows if row["rank"] is None and all(row[key] is not None for key in keys)
+    ]
+    if not keys or not ranked or not left:
+        return ""
+    return (
+        f"Of {len(rows):,} rows the {len(ranked)} best by {by.label} have a rank and intervals; "
+        "the others follow in the order of their scores, untested."
     )

@@ -57,7 +57,7 @@ __all__ = [
     "upgrade",
 ]
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every schema revision, oldest first. Here too, so that opening needs no import of alembic."""
 HEAD = REVISIONS[-1]
 BUSY_TIMEOUT_MS = 30_000
@@ -128,6 +128,27 @@ class RunRow(Base):
     """One run, whatever became of it; the figures of `Totals` are derived from its phases."""
 
     __tablename__ = "runs"
+    # What tells settings apart: their list is read off it, without the table. Other databases
+    # cannot order JSON, so it is of SQLite alone.
+    __table_args__ = (
+        sa.Index(
+            "ix_runs_setting",
+            "machine_id",
+            "corpus",
+            "corpus_hash",
+            "backbone",
+            "backbone_hash",
+            "init",
+            "device",
+            "cost_only",
+            "protocol",
+            "environment_id",
+            "fold",
+            "training",
+            "repeat",
+            "status",
+        ).ddl_if(dialect="sqlite"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     fingerprint: Mapped[str] = mapped_column(index=True)
@@ -243,9 +264,11 @@ class ScoreRow(Base):
     """One measure on one split; `value` is NULL where the measure is undefined."""
 
     __tablename__ = "scores"
+    # A run has a test score or two, and one of the validation for every epoch.
+    __table_args__ = (sa.Index("ix_scores_run_id", "run_id", "split"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     corpus: Mapped[str]
     split: Mapped[str]
     metric: Mapped[str]

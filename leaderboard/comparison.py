@@ -37,7 +37,7 @@ from serbench.leaderboard.differences import (
 from serbench.leaderboard.noise import relative_gap
 from serbench.leaderboard.queries import Evidence
 
-__all__ = ["Accuracy", "Comparison", "Cost", "Side", "chosen", "compare"]
+__all__ = ["Accuracy", "Comparison", "Cost", "Side", "chosen", "compare", "strategies"]
 
 MEAN = "mean"
 """Stands where a dimension does for the mean of those that rows are ranked by."""
@@ -145,6 +145,12 @@ class Comparison:
     noise_tvd: float | None
     notes: tuple[str, ...]
     """What a reader must know before believing the figures, in sentences."""
+
+
+def strategies(a: str, b: str) -> tuple[str, str]:
+    """The names of the strategies of two spec strings, which may name a head as for `chosen`."""
+    first, second = (strategy.parse(text.partition("@")[0]).name for text in (a, b))
+    return first, second
 
 
 def chosen(

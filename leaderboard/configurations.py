@@ -174,9 +174,13 @@ def _paid(run: Run) -> bool:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return statistics.fmean(known) if known and len(known) == len(found) else None
+    """None if one is."""
+    known: list[float] = []
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return statistics.fmean(known) if known else None
 
 
 def identity(run: Run, columns: Iterable[str]) -> str:
@@ -209,11 +213,12 @@ def groups(runs: Iterable[Run], *, every_source: bool = False) -> list[Group]:
 
 
 def _configurations(ordered: Sequence[Run], every_source: bool) -> list[Configuration]:
-    first = [run for run in ordered if not run["repeat"]]
-    latest = {identity(run, CONFIGURATION): run["source_hash"] for run in first}
+    keys = [identity(run, CONFIGURATION) for run in ordered]
+    latest = {
+        key: run["source_hash"] for key, run in zip(keys, ordered, strict=True) if not run["repeat"]
+    }
     found: dict[tuple[str, str], list[Run]] = {}
-    for run in ordered:
-        key = identity(run, CONFIGURATION)
+    for key, run in zip(keys, ordered, strict=True):
         if every_source or run["source_hash"] == latest.get(key):
             found.setdefault((key, run["source_hash"]), []).append(run)
     return [

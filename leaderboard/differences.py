@@ -70,17 +70,18 @@ def parts(evidence: Evidence) -> dict[tuple[int, str], Part]:
     person = pd.factorize(annotators["annotator"], sort=True)[0]
     found: dict[tuple[int, str], Part] = {}
     known = predictions["label"].notna().to_numpy()
+    pairs = _arrays(predictions, "predicted", "label")
+    measured, told = _arrays(distances, *DISTANCES), _arrays(annotators, "ccc", "ccc_told")
     for (run_id, dimension), given in _grouped(predictions, "run_id", "dimension"):
-        pairs, rows = ("predicted", "label"), given[known[given]]
-        found[run_id, f"ccc_{dimension}"] = _part(predictions, pairs, rows, "speaker", speaker)
+        rows = given[known[given]]
+        found[run_id, f"ccc_{dimension}"] = _part(pairs, rows, "speaker", speaker)
     for (run_id,), rows in _grouped(distances, "run_id"):
-        numbers = speaker[len(predictions) :]
-        for key in DISTANCES:
-            found[run_id, key] = _part(distances, (key,), rows, "speaker", numbers)
+        for key, values in zip(DISTANCES, measured, strict=True):
+            found[run_id, key] = _part((values,), rows, "speaker", speaker[len(predictions) :])
     for (run_id, dimension), rows in _grouped(annotators, "run_id", "dimension"):
-        for column in ("ccc", "ccc_told"):
+        for column, values in zip(("ccc", "ccc_told"), told, strict=True):
             key = f"annotator_{column}_{dimension}"
-            found[run_id, key] = _part(annotators, (column,), rows, "annotator", person)
+            found[run_id, key] = _part((values,), rows, "annotator", person)
     return {
         key: part
         for key, part in found.items()
@@ -93,12 +94,13 @@ def _grouped(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ..
         yield key if isinstance(key, tuple) else (key,), np.asarray(rows, np.intp)
 
 
-def _part(
-    frame: pd.DataFrame, columns: Sequence[str], rows: Ints, unit: Unit, numbers: Ints
-) -> Part:
-    values = tuple(frame[column].to_numpy(np.float64)[rows] for column in columns)
+def _arrays(frame: pd.DataFrame, *columns: str) -> tuple[Floats, ...]:
+    return tuple(frame[column].to_numpy(np.float64) for column in columns)
+
+
+def _part(columns: Sequence[Floats], rows: Ints, unit: Unit, numbers: Ints) -> Part:
     statistic = bootstrap_ccc if len(columns) == 2 else bootstrap_mean
-    return Part(statistic, values, unit, numbers[rows])
+    return Part(statistic, tuple(column[rows] for column in columns), unit, numbers[rows])
 
 
 @dataclass(frozen=True, kw_only=True)

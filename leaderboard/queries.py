@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -31,11 +33,14 @@ from serbench.harness.records import (
     revision,
     translated,
 )
+from serbench.leaderboard import settings
+from serbench.leaderboard.settings import Setting
 
 __all__ = [
     "Evidence",
     "Spreads",
     "annotators",
+    "comparable_with",
     "configurations",
     "evidence",
     "open_for_reading",
@@ -99,6 +104,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def configurations(
     engine: sa.Engine,
+    setting: Setting | None = None,
+    /,
     *,
     machine: str | None = None,
     corpus: str | None = None,
@@ -106,6 +113,7 @@ def configurations(
     head: str | None = None,
     suite: str | None = None,
     test_corpus: str | None = None,
+    strategies: Collection[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Every run that a ranking needs to know of, oldest first, however it ended.
 
@@ -117,6 +125,7 @@ def configurations(
       from which the score over several is found.
 
     Args:
+        setting: only runs of this one, from `settings.settings`
         test_corpus: only runs that were tested on this further corpus, with their scores on it.
 
     Raises:
@@ -130,9 +139,11 @@ def configurations(
         RunRow.suite: suite,
     }
     conditions = [column == value for column, value in wanted.items() if value is not None]
+    conditions += settings.conditions(setting) if setting else []
+    conditions += [] if strategies is None else [RunRow.strategy.in_(strategies)]
     tested_on = _tested_on(test_corpus)
     long = ("traceback", "command", "notes")
-    columns = [column for column in RunRow.__table__.columns if column.name not in long]
+    columns = [_as_text(column) for column in RunRow.__table__.c if column.name not in long]
     hardware = (MachineRow.cpu, MachineRow.cores, MachineRow.gpu, MachineRow.gpu_count)
     software = (EnvironmentRow.torch, EnvironmentRow.threads)
     query = (
@@ -147,7 +158,7 @@ def configurations(
         .where(*conditions)
         .order_by(RunRow.started_at, RunRow.id)
     )
-    found = [_told(row, test_corpus) for row in _dicts(engine, query)]
+    found = [_told(row, test_corpus) for row in _decoded(_dicts(engine, query))]
     kept = [row for row in found if test_corpus is None or row["tested_on_hash"]]
     scores = _scores(engine, conditions, tested_on)
     folds = any(row["fold"] for row in kept)
@@ -156,6 +167,34 @@ def configurations(
         row.update({key: scores.get((row["id"], *names)) for key, names in SCORED.items()})
         row["sums"] = sums.get(row["id"], {})
     return kept
+
+
+def comparable_with(
+    engine: sa.Engine, run_ids: Collection[int], **filters: str | None
+) -> list[dict[str, Any]]:
+    """What `configurations` gives, by the same filters, of the settings of some runs.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    possible = [run_id for run_id in run_ids if run_id < 2**63]  # no database counts further
+    found = settings.settings(engine, run_ids=possible)
+    runs = [run for setting in found for run in configurations(engine, setting, **filters)]
+    return sorted(runs, key=lambda run: (run["started_at"], run["id"]))
+
+
+def _as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    is_json = isinstance(column.type, sa.JSON)
+    return sa.cast(column, sa.Text).label(column.key) if is_json else column
+
+
+def _decoded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows whose JSON is text, with what it says: each text is read once, and most are the same."""
+    read = functools.cache(json.loads)
+    names = [column.name for column in RunRow.__table__.c if isinstance(column.type, sa.JSON)]
+    for row in rows:
+        row.update({name: read(row[name]) for name in names if row.get(name) is not None})
+    return rows
 
 
 def _tested_on(test_corpus: str | None) -> sa.ColumnElement[str]:
@@ -246,6 +285,7 @@ def _of_runs(
     return (
         query.join(RunRow, RunRow.id == table.run_id)
         .join(MachineRow, MachineRow.id == RunRow.machine_id)
+        .join(EnvironmentRow, EnvironmentRow.id == RunRow.environment_id)
         .where(*conditions, table.corpus == tested_on, table.split == TEST)
     )
 
@@ -468,4 +508,6 @@ def _rows(engine: sa.Engine, query: sa.Select[Any]) -> list[Any]:
 
 def _dicts(engine: sa.Engine, query: sa.Select[Any]) -> list[dict[str, Any]]:
     with translated(engine.url), engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        result = connection.execute(query)
+        names = list(result.keys())
+        return [dict(zip(names, row, strict=True)) for row in result]

@@ -21,7 +21,20 @@ from serbench.leaderboard.differences import Draws, Parts, parts
 from serbench.leaderboard.noise import relative_gap
 from serbench.leaderboard.queries import Evidence
 
-__all__ = ["REFERENCE", "Row", "chosen_runs", "machine_name", "rank"]
+__all__ = [
+    "BEST",
+    "REFERENCE",
+    "Row",
+    "chosen_runs",
+    "machine_name",
+    "rank",
+    "rank_group",
+    "runs_of_best",
+]
+
+BEST = 100
+"""So many rows of a group, the best by their scores, have intervals and a rank: these take all that
+their runs predicted, and a bootstrap of it. No suite is as large as that."""
 
 REFERENCE = "full"
 """The strategy whose plain fp32 run, without cache, is what speed-ups are told against."""
@@ -156,6 +169,8 @@ PEAKS = (
     "peak_host_bytes",
     "peak_host_anonymous_bytes",
 )
+ALIKE = ("strategy", "config", "precision", "source_hash")
+"""What a row and its like without cache share."""
 COUNTS = (
     "weight_bytes",
     "gradient_bytes",
@@ -168,15 +183,29 @@ COUNTS = (
 """Figures that all seeds of a row have alike, if they ended well."""
 
 
-def chosen_runs(runs: Sequence[Run], *, every_source: bool = False) -> list[int]:
-    """Ids of the runs whose evidence `rank` will look at."""
-    return [
-        run_id
-        for group in groups(runs, every_source=every_source)
-        for member in group.members
-        for seed in member.seeds
-        for run_id in seed["ids"]
-    ]
+def chosen_runs(runs: Sequence[Run], *, by: str = "ccc", every_source: bool = False) -> list[int]:
+    """Ids of the runs whose evidence `rank` will look at, if ranked by this."""
+    found = groups(runs, every_source=every_source)
+    return [run_id for group in found for run_id in runs_of_best(group, by)]
+
+
+def runs_of_best(group: Group, by: str = "ccc") -> list[int]:
+    """Ids of the runs whose evidence `rank_group` will look at, if ranked by this."""
+    members = [group.members[i] for i in _best(_losses(group, by))]
+    return [run_id for member in members for seed in member.seeds for run_id in seed["ids"]]
+
+
+def _losses(group: Group, by: str) -> list[float | None]:
+    """What rows are ranked by, turned so that lower is better."""
+    keys, sign = group.scored(by), -1 if RANKINGS[by].higher_is_better else 1
+    scores = [member.score(keys) for member in group.members]
+    return [None if score is None else sign * score for score in scores]
+
+
+def _best(losses: Sequence[float | None]) -> list[int]:
+    """Positions of the rows that have intervals, best first; where these are few, of all rows."""
+    order = sorted(range(len(losses)), key=lambda i: (losses[i] is None, losses[i] or 0.0))
+    return order[:BEST]
 
 
 def rank(
@@ -190,24 +219,42 @@ def rank(
 ) -> list[Row]:
     """Aggregate runs to rows and rank them within each group of rows that compare.
 
-    A row shares the rank of the leader before it unless `Draws.difference` tells the two apart.
-    Cost-only rows are ranked by `epoch_s`, and one that is within the noise floor of the leader
-    before it shares its rank. Rows that have neither have no rank and come last.
-
     Args:
         runs: from `queries.configurations`
         evidence: from `queries.evidence`, of `chosen_runs` at least
-        by: what rows are ranked by, as in `RANKINGS`; the mean CCC of activation and valence
-        reference: label of the configuration that speed-ups are told against
-        current: source hash of each registered strategy, by which rows show as stale
+        by, reference, current: as in `rank_group`
         every_source: keep a row for every version of a strategy's source, not the latest only
     """
-    found = parts(evidence)
     return [
         row
         for group in groups(runs, every_source=every_source)
-        for row in _Ranking(group, found, by, reference, current or {}).rows()
+        for row in rank_group(group, evidence, by=by, reference=reference, current=current)
     ]
+
+
+def rank_group(
+    group: Group,
+    evidence: Evidence,
+    *,
+    by: str = "ccc",
+    reference: str = REFERENCE,
+    current: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """Aggregate the runs of a group to rows and rank them.
+
+    A row shares the rank of the leader before it unless `Draws.difference` tells the two apart.
+    Behind the `BEST` rows those follow, in the order of their scores, that have neither rank nor
+    intervals. Cost-only rows are ranked by `epoch_s`, all of them, and one that is within the noise
+    floor of the leader before it shares its rank. Rows that have neither have no rank and come
+    last.
+
+    Args:
+        evidence: from `queries.evidence`, of `runs_of_best` at least
+        by: what rows are ranked by, as in `RANKINGS`; the mean CCC of activation and valence
+        reference: label of the configuration that speed-ups are told against
+        current: source hash of each registered strategy, by which rows show as stale
+    """
+    return _Ranking(group, parts(evidence), by, reference, current or {}).rows()
 
 
 class _Ranking:
@@ -225,7 +272,13 @@ class _Ranking:
         self.current = current
         self.by, self.keys = by, group.scored(by)
         self.noise = group.floor(by)
-        self.draws = Draws(group.members, found)
+        self.losses = _losses(group, by)
+        self.best = _best(self.losses)
+        self.draws = Draws([self.members[i] for i in self.best], found)
+        self.live_s: dict[str, float | None] = {}
+        for member in group.members:
+            if not member.newest["cached"]:
+                self.live_s.setdefault(identity(member.newest, ALIKE), member.epoch_s)
         plain = [
             member
             for member in group.members
@@ -236,17 +289,13 @@ class _Ranking:
     def rows(self) -> list[Row]:
         ranks = self._ranks()
         front = self._front()
-        losses = [self._loss(member) for member in self.members]
-        order = sorted(
-            range(len(self.members)),
-            key=lambda i: (ranks[i] is None, ranks[i] or 0, losses[i] or 0.0),
-        )
-        return [self._row(self.members[i], ranks[i], front[i]) for i in order]
 
-    def _loss(self, member: Configuration) -> float | None:
-        """What rows are ranked by, turned so that lower is better."""
-        score = member.score(self.keys)
-        return -score if score is not None and RANKINGS[self.by].higher_is_better else score
+        def place(i: int) -> tuple[bool, int, bool, float]:
+            loss, rank = self.losses[i], ranks[i]
+            return rank is None, rank or 0, loss is None, loss or 0.0
+
+        order = sorted(range(len(self.members)), key=place)
+        return [self._row(self.members[i], ranks[i], front[i]) for i in order]
 
     def _ranks(self) -> list[int | None]:
         ranks: list[int | None] = [None] * len(self.members)
@@ -254,7 +303,9 @@ class _Ranking:
             figures = [member.epoch_s for member in self.members]
             same = self._equally_long
         else:
-            figures = [self._loss(member) for member in self.members]
+            figures = [None] * len(self.members)
+            for i in self.best:
+                figures[i] = self.losses[i]
             same = self._cannot_tell_apart
         leader = place = 0
         ranked = [i for i, figure in enumerate(figures) if figure is not None]
@@ -278,7 +329,10 @@ class _Ranking:
         # Mapped pages of a cache, which the system may drop, are no cost of the strategy.
         memory = "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
         return _not_dominated(
-            [(self._loss(member), member.epoch_s, member.peak(memory)) for member in self.members]
+            [
+                (loss, member.epoch_s, member.peak(memory))
+                for loss, member in zip(self.losses, self.members, strict=True)
+            ]
         )
 
     def _row(self, member: Configuration, rank: int | None, pareto: bool) -> Row:
@@ -342,14 +396,8 @@ class _Ranking:
 
     def _live_epoch_s(self, member: Configuration) -> float | None:
         """Steady epoch of the same configuration without cache; None for one that has none."""
-        columns = ("strategy", "config", "precision", "source_hash")
-        wanted = identity(member.newest, columns)
-        live = [
-            other.epoch_s
-            for other in self.members
-            if not other.newest["cached"] and identity(other.newest, columns) == wanted
-        ]
-        return live[0] if live and member.newest["cached"] else None
+        cached: bool = member.newest["cached"]
+        return self.live_s.get(identity(member.newest, ALIKE)) if cached else None
 
 
 def _process_vram_source(seeds: Sequence[Run]) -> str | None:
@@ -366,15 +414,12 @@ def _not_dominated(points: Sequence[tuple[float | None, ...]]) -> list[bool]:
     """
     measured = [i for i, figures in enumerate(zip(*points, strict=True)) if set(figures) != {None}]
     kept = [tuple(point[i] for i in measured) for point in points]
-    whole = [point for point in kept if None not in point]
-
-    def dominates(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-        return a != b and all(x <= y for x, y in zip(a, b, strict=True))
-
-    return [
-        bool(point) and None not in point and not any(dominates(other, point) for other in whole)
-        for point in kept
-    ]
+    # In this order no point is dominated by a later one: the front so far is all there is to ask.
+    front: list[tuple[Any, ...]] = []
+    for point in sorted({point for point in kept if point and None not in point}):
+        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in front):
+            front.append(point)
+    return [point in front for point in kept]
 
 
 def _break_even(

@@ -9,6 +9,7 @@ import pandas as pd
 from serbench.harness.metrics import METRICS, RANKINGS, SCORED, folds_told, written
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.settings import Setting
 
 __all__ = ["SCALES", "costs", "distances", "marks", "scaled_title", "scores", "setting", "table"]
 
@@ -59,11 +60,12 @@ def marks(row: Row) -> str:
     return "; ".join(text for text, holds in said if holds)
 
 
-def setting(row: Row) -> str:
+def setting(row: Row | Setting) -> str:
     """What sets a row's group apart from others on the same machine, corpus and backbone."""
+    parts = {"folds": row.folds, "fold_numbers": row.fold_numbers}
     training = ", ".join(f"{key} {value}" for key, value in row.training.items())
     scores = "cost only, " if row.cost_only else ""
-    folds = f", {told}" if (told := folds_told(vars(row))) else ""
+    folds = f", {told}" if (told := folds_told(parts)) else ""
     return f"{scores}on {row.device}{folds}, {row.init} weights; {training}"
 
 

@@ -6,10 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from serbench.harness.metrics import RANKINGS
-from serbench.leaderboard import tables
-from serbench.leaderboard.ranking import Row
-from serbench.leaderboard.views.reading import current_sources, database, ranked, version
+from serbench.harness.metrics import RANKINGS, unranked_sentence
+from serbench.leaderboard.configurations import Group
+from serbench.leaderboard.ranking import Row, machine_name
+from serbench.leaderboard.setting_names import folds_name, setting_names
+from serbench.leaderboard.settings import Setting
+from serbench.leaderboard.views.reading import (
+    all_settings,
+    current_sources,
+    database,
+    groups_of,
+    ranked,
+    version,
+)
 
 __all__ = ["chosen_rows", "show_warnings"]
 
@@ -23,31 +32,40 @@ def chosen_rows() -> list[Row]:
         DatabaseError: the database cannot be read.
     """
     path = database()
+    now = version(path)
     current, problem = current_sources()
     if problem:
         st.warning("Stale rows cannot be told, for a strategy does not load:")
         st.code(problem, language=None)
-    rows = ranked(path, version(path), current, "ccc")
-    if not rows:
+    known = all_settings(path, now)
+    if not known:
         st.info("There are no runs yet. `serbench run` measures some.")
         st.stop()
     with st.sidebar:
-        rows = _one_group(rows)
-        by, group = _chosen_ranking(rows), rows[0].group
-    return [row for row in ranked(path, version(path), current, by) if row.group == group]
+        setting = _one_setting(known)
+        group = _one_group(groups_of(path, now, setting))
+        by = _chosen_ranking(group)
+    return ranked(path, now, current, group.name, by, group)
 
 
-def _one_group(rows: Sequence[Row]) -> list[Row]:
+def _one_setting(known: Sequence[Setting]) -> Setting:
     """Let the reader choose a machine, a corpus, a backbone, and a setting if there are several."""
     for title, key in (("Machine", "machine"), ("Corpus", "corpus"), ("Backbone", "backbone")):
-        names = {getattr(row, key): _written(row, key) for row in sorted(rows, key=_interest)}
-        chosen = _box(title, names, key)
-        rows = [row for row in rows if getattr(row, key) == chosen]
-    settings = {row.group: tables.setting(row) for row in rows}
-    if len(settings) > 1:
-        group = _box("Setting", settings, "setting")
-        rows = [row for row in rows if row.group == group]
-    return list(rows)
+        chosen = _box(title, {getattr(each, key): _written(each, key) for each in known}, key)
+        known = [each for each in known if getattr(each, key) == chosen]
+    names = setting_names(known)
+    if len(names) == 1:
+        return known[0]
+    return known[list(names).index(_box("Setting", {name: name for name in names}, "setting"))]
+
+
+def _one_group(groups: Sequence[Group]) -> Group:
+    """Let the reader choose which folds, if there are rows of different ones."""
+    if len(groups) == 1:
+        return groups[0]
+    names = {group.name: folds_name(group) for group in groups}
+    chosen = _box("Folds", names, "folds")
+    return next(group for group in groups if group.name == chosen)
 
 
 def _box(title: str, names: Mapping[str, str], key: str) -> str:
@@ -62,13 +80,9 @@ def _box(title: str, names: Mapping[str, str], key: str) -> str:
     return chosen or next(iter(names))
 
 
-def _interest(row: Row) -> tuple[bool, int]:
-    """What is shown first: rows with scores, and of those the newest."""
-    return row.cost_only, -max(row.run_ids, default=0)
-
-
-def _written(row: Row, key: str) -> str:
-    return f"{row.machine_name} ({row.machine[:6]})" if key == "machine" else getattr(row, key)
+def _written(setting: Setting, key: str) -> str:
+    value: str = getattr(setting, key)
+    return f"{machine_name(vars(setting))} ({value[:6]})" if key == "machine" else value
 
 
 def show_warnings(rows: Sequence[Row]) -> None:
@@ -85,15 +99,13 @@ def show_warnings(rows: Sequence[Row]) -> None:
         )
     if any(row.cost_only for row in rows):
         st.info("These runs measured cost only; they are ranked by seconds an epoch.")
+    if told := unranked_sentence([vars(row) for row in rows]):
+        st.info(told)
     if not any(row.runs for row in rows):
         st.error("No run of this comparison has ended well.")
 
 
-def _chosen_ranking(rows: Sequence[Row]) -> str:
+def _chosen_ranking(group: Group) -> str:
     """Let the reader choose what rows are ranked by, of what some row has."""
-    known = {
-        name: ranking.label
-        for name, ranking in RANKINGS.items()
-        if any(ranking.of(vars(row)) is not None for row in rows)
-    }
+    known = {name: ranking.label for name, ranking in RANKINGS.items() if group.scored(name)}
     return _box("Ranked by", known, "by") if known else "ccc"

@@ -12,16 +12,20 @@ import streamlit as st
 
 from serbench.harness import strategy
 from serbench.harness.errors import SerbenchError
-from serbench.leaderboard import comparison, queries, ranking
+from serbench.leaderboard import comparison, queries, ranking, settings
 from serbench.leaderboard.comparison import Comparison
+from serbench.leaderboard.configurations import Group, groups
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.settings import Setting
 
 __all__ = [
+    "all_settings",
     "compared",
     "current_sources",
     "database",
     "distributions",
+    "groups_of",
     "persons",
     "ranked",
     "seeds",
@@ -44,15 +48,42 @@ def version(url_or_path: str) -> tuple[tuple[int, int], ...]:
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
-@st.cache_data(show_spinner="Ranking the runs", ttl=60, max_entries=4)
+@st.cache_data(show_spinner="Reading the settings", ttl=60, max_entries=4)
+def all_settings(url_or_path: str, version: tuple[tuple[int, int], ...]) -> list[Setting]:
+    """What a database has runs of, first what has scores, and of that the newest.
+
+    `version` keys the cache.
+    """
+    found = settings.settings(queries.open_for_reading(url_or_path))
+    return sorted(found, key=lambda setting: (setting.cost_only, -setting.newest))
+
+
+# Not copied for every look at it: nothing in a group can be changed.
+@st.cache_resource(show_spinner="Reading the runs", ttl=60, max_entries=2)
+def groups_of(
+    url_or_path: str, version: tuple[tuple[int, int], ...], setting: Setting
+) -> list[Group]:
+    """The runs of a setting, by what compares: several where they are of different folds.
+
+    Those of most folds come first. `version` keys the cache.
+    """
+    runs = queries.configurations(queries.open_for_reading(url_or_path), setting)
+    return sorted(groups(runs), key=lambda group: -len(group.members[0].folds))
+
+
+@st.cache_data(show_spinner="Ranking the runs", ttl=60, max_entries=8)
 def ranked(
-    url_or_path: str, version: tuple[tuple[int, int], ...], current: Mapping[str, str], by: str
+    url_or_path: str,
+    version: tuple[tuple[int, int], ...],
+    current: Mapping[str, str],
+    name: str,
+    by: str,
+    _group: Group,
 ) -> list[Row]:
-    """All rows of a database; `version` keys the cache."""
+    """The rows of a group from `groups_of`; its name and `version` key the cache."""
     engine = queries.open_for_reading(url_or_path)
-    runs = queries.configurations(engine)
-    evidence = queries.evidence(engine, ranking.chosen_runs(runs))
-    return ranking.rank(runs, evidence, by=by, current=current)
+    evidence = queries.evidence(engine, ranking.runs_of_best(_group, by))
+    return ranking.rank_group(_group, evidence, by=by, current=current)
 
 
 @st.cache_data(show_spinner="Comparing the rows", ttl=60, max_entries=32)
@@ -64,7 +95,7 @@ def compared(
 ) -> Comparison:
     """Two rows by the ids of their runs; `version` keys the cache."""
     engine = queries.open_for_reading(url_or_path)
-    runs = queries.configurations(engine)
+    runs = queries.comparable_with(engine, (*a, *b))
     return comparison.compare(runs, queries.evidence(engine, (*a, *b)), a, b)
 
 

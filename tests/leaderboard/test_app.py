@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 import serbench.leaderboard
+from serbench.harness import records
 
 APP = Path(next(iter(serbench.leaderboard.__path__))) / "app.py"
 
@@ -31,6 +33,20 @@ def test_missing_database(app: Any, tmp_path: Path) -> None:
     assert "cannot be read" in shown.error[0].value
     assert "none.db" in shown.code[0].value
     assert not shown.dataframe
+
+
+def test_older_schema(app: Any, tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sa.create_engine(f"sqlite:///{path}").begin() as connection:
+        records.upgrade(connection, records.REVISIONS[-2])
+    before = path.read_bytes()
+    shown = app(path)
+    assert [error.value for error in shown.error] == ["The database cannot be read."]
+    (said,) = (each.value for each in shown.code)
+    assert f"{path}: has schema revision {records.REVISIONS[-2]}, older than" in said
+    assert "'serbench run' into it brings it up to date" in said
+    assert not shown.dataframe
+    assert path.read_bytes() == before
 
 
 def test_db_on_the_command_line_wins(

@@ -45,11 +45,11 @@ def test_one_comparison_at_a_time(page: Any, recorder: Any) -> None:
     shown = page(recorder.path)
     assert len(shown.dataframe[0].value) == 1
     shown.selectbox(key="backbone").select("large").run()
-    assert shown.dataframe[0].value["Configuration"].tolist() == ["full"]
+    assert shown.dataframe[0].value["Configuration"].tolist() == ["lora"]
     settings = shown.selectbox(key="setting")
     assert len(settings.options) == 2
     settings.select_index(1).run()
-    assert shown.dataframe[0].value["Configuration"].tolist() == ["lora"]
+    assert shown.dataframe[0].value["Configuration"].tolist() == ["full"]
 
 
 def test_the_noise_floor_is_told_below_the_table(page: Any, recorder: Any) -> None:

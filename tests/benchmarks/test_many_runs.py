@@ -1,0 +1,263 @@
+"""What a database of 100,000 runs × 10 epochs takes: its choices, one group's rows, the pages.
+
+pytest tests/benchmarks/test_many_runs.py --benchmark-enable --benchmark-only -s
+
+Of 81 settings the newest has 2,000 configurations, and the others 100 each; all have ten seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import sqlalchemy as sa
+import streamlit as st
+from pytest_benchmark.fixture import BenchmarkFixture
+from streamlit.testing.v1 import AppTest
+
+import serbench.leaderboard
+from serbench.harness import plan, records
+from serbench.leaderboard import queries, ranking
+from serbench.leaderboard.configurations import groups
+from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.settings import Setting, settings
+
+pytestmark = pytest.mark.slow
+APP = Path(next(iter(serbench.leaderboard.__path__))) / "app.py"
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+RUNS = 100_000
+FEW = 1_000
+"""Where nothing is timed."""
+SEEDS, EPOCHS, SPEAKERS = 10, 10, 10
+USUAL, LARGE = 1_000, 20_000
+"""Runs of a setting, of so many."""
+
+
+@pytest.fixture(scope="module")
+def share(pytestconfig: pytest.Config) -> float:
+    return (RUNS if pytestconfig.getoption("benchmark_enable") else FEW) / RUNS
+
+
+@pytest.fixture(scope="module")
+def database(share: float, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("many")
+    write(folder / "runs.db", round(share * RUNS))
+    yield folder / "runs.db"
+    shutil.rmtree(folder)
+
+
+def test_settings(database: Path, benchmark: BenchmarkFixture) -> None:
+    engine = queries.open_for_reading(str(database))
+    found = benchmark(settings, engine)
+    assert len(found) == 81
+    told("settings", benchmark)
+
+
+@pytest.mark.parametrize("size", [USUAL, LARGE])
+def test_rows_of_a_setting(
+    size: int, database: Path, share: float, benchmark: BenchmarkFixture
+) -> None:
+    engine = queries.open_for_reading(str(database))
+    setting = next(each for each in settings(engine) if each.runs == round(size * share))
+    rows = benchmark.pedantic(rows_of, args=(engine, setting), rounds=3)  # type: ignore[no-untyped-call]
+    assert len(rows) == size * share / SEEDS
+    assert sum(row.runs for row in rows) == size * share
+    told(f"rows of {size:,} runs", benchmark)
+
+
+def rows_of(engine: sa.Engine, setting: Setting) -> list[Row]:
+    (group,) = groups(queries.configurations(engine, setting))
+    return ranking.rank_group(group, queries.evidence(engine, ranking.runs_of_best(group)))
+
+
+def told(what: str, benchmark: BenchmarkFixture) -> None:
+    if benchmark.stats is not None:
+        print(f"\n{what}: {benchmark.stats.stats.median:.2f} s")
+
+
+def test_first_run_of_the_script(
+    database: Path, benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read yet, and everything imported."""
+    monkeypatch.setenv("SERBENCH_DB", str(database))
+
+    def run() -> AppTest:
+        st.cache_data.clear()
+        st.cache_resource.clear()
+        return AppTest.from_file(str(APP), default_timeout=60).run()
+
+    run()
+    shown = benchmark.pedantic(run, rounds=3)  # type: ignore[no-untyped-call]
+    assert not shown.exception
+    assert len(shown.dataframe[0].value)
+    told("the script's first run", benchmark)
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
+def test_first_paint_and_filters(database: Path, share: float, benchmark: BenchmarkFixture) -> None:
+    """Of a server that nobody has asked yet: the newest setting, then others, there and back."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    lines = {"corpus-3": round(USUAL * share / SEEDS), "corpus-4": round(LARGE * share / SEEDS)}
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        for corpus, other in (("corpus-4", "corpus-3"), ("corpus-3", "corpus-4")):
+            with served(database) as address:
+                page = browser.new_page(viewport={"width": 1400, "height": 900})
+                start = time.perf_counter()
+                page.goto(f"{address}/?corpus={corpus}")
+                drawn(page, lines[corpus])
+                print(f"\nfirst paint of {corpus}: {time.perf_counter() - start:.2f} s")
+                for chosen in (other, corpus):
+                    page.get_by_test_id("stSelectbox").filter(has_text="Corpus").click()
+                    option = page.get_by_role("option", name=chosen)
+                    option.wait_for()
+                    start = time.perf_counter()
+                    option.click()
+                    drawn(page, lines[chosen])
+                    print(f"to {chosen}: {time.perf_counter() - start:.2f} s")
+                assert not page.get_by_test_id("stException").count()
+                page.close()
+        browser.close()
+    benchmark.pedantic(lambda: None, rounds=1)  # type: ignore[no-untyped-call]
+
+
+def drawn(page: Any, lines: int) -> None:
+    """Wait for a table of so many lines, with its head."""
+    grid = f"[data-testid=stDataFrame] [role=grid][aria-rowcount='{lines + 1}']"
+    page.locator(grid).first.wait_for(state="attached", timeout=60_000)
+
+
+@contextmanager
+def served(database: Path) -> Iterator[str]:
+    """The address of a leaderboard."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    command = [
+        sys.executable, "-m", "streamlit", "run", str(APP), "--server.headless=true",
+        "--server.address=127.0.0.1", f"--server.port={address.rpartition(':')[2]}",
+        "--browser.gatherUsageStats=false", "--", "--db", str(database),
+    ]  # fmt: skip
+    with subprocess.Popen(command, cwd=APP.parents[1]) as server:
+        try:
+            wait_for(f"{address}/_stcore/health")
+            yield address
+        finally:
+            server.terminate()
+
+
+def wait_for(address: str) -> None:
+    for _ in range(240):
+        try:
+            urlopen(address, timeout=1).close()
+            return
+        except (URLError, OSError):
+            time.sleep(0.25)
+    raise TimeoutError(address)
+
+
+def write(path: Path, runs: int) -> None:
+    """Make up so many runs, a fifth of them of one setting, the newest."""
+    engine = records.open_database(str(path))
+    share = runs / RUNS
+    large = round(LARGE * share)
+    sizes = [round(USUAL * share)] * ((runs - large) // round(USUAL * share)) + [large]
+    with engine.begin() as connection:
+        for key in range(4):
+            connection.execute(sa.insert(records.MachineRow), {"key": f"m{key}", "gpu": "H100"})
+        connection.execute(sa.insert(records.EnvironmentRow), {"key": "e", "torch": "2"})
+        done = 0
+        for setting, size in enumerate(sizes):
+            rows = [_run(setting, done + i, i) for i in range(size)]
+            connection.execute(sa.insert(records.RunRow), rows)
+            done += size
+        for statement in PARTS:
+            connection.execute(sa.text(statement))
+
+
+def _run(setting: int, number: int, index: int) -> dict[str, Any]:
+    configuration, seed = divmod(index, SEEDS)
+    return {
+        "fingerprint": f"f{number:023}",
+        "status": "ok",
+        "notes": [],
+        "started_at": f"2024-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}",
+        "label": f"lora:rank={configuration + 1}",
+        "strategy": "lora",
+        "config": {"lr": 0.001, "rank": configuration + 1, "alpha": 16, "targets": ["q", "v"]},
+        "source_hash": "source",
+        "precision": "fp32",
+        "cached": False,
+        "head": "consensus",
+        "backbone": f"backbone-{setting // 4 % 5}",
+        "init": "pretrained",
+        "backbone_hash": f"weights-{setting // 4 % 5}",
+        "corpus": f"corpus-{setting // 20}",
+        "corpus_hash": f"manifest-{setting // 20}",
+        "synthetic": True,
+        "derived": False,
+        "cost_only": False,
+        "suite": "made-up",
+        "seed": seed,
+        "training": dataclasses.asdict(plan.Training(epochs=EPOCHS)),
+        "protocol": plan.PROTOCOL,
+        "device": "cuda:0",
+        "command": "serbench run --suite made-up --corpus made-up",
+        "machine_id": 1 + setting % 4,
+        "environment_id": 1,
+        "epoch_s": 10 + configuration % 97 / 10,
+        "run_s": 100.0 + configuration % 89,
+        "audio_s_per_s": 600.0 - configuration % 97,
+        "peak_vram_bytes": 2**30 + configuration % 83 * 2**20,
+        "trainable_params": 1000 * (configuration + 1),
+        "total_params": 90_000_000,
+        "best_epoch": 9,
+    }
+
+
+EPOCH = f"WITH RECURSIVE epochs(e) AS (SELECT 0 UNION ALL SELECT e + 1 FROM epochs LIMIT {EPOCHS})"
+DIMENSIONS = "(SELECT 'activation' AS dimension UNION SELECT 'valence')"
+CHANCE = "(random() % 1000 / 1000.0)"
+"""From -1 to 1."""
+GOOD = "(0.5 + 0.2 * ((runs.id - 1) / 10 % 173) / 173)"
+"""Of the runs of a configuration."""
+PARTS = (
+    "INSERT INTO phases (run_id, phase, cold, wall_s) SELECT id, 'setup', 0, 1.0 FROM runs",
+    f"""{EPOCH} INSERT INTO phases (run_id, phase, epoch, cold, wall_s, loss, audio_s)
+    SELECT runs.id, phase, e, e = 0, epoch_s, 1.0 / (1 + e), 600.0
+    FROM runs, epochs, (SELECT 'train' AS phase UNION SELECT 'validation')""",
+    f"""{EPOCH} INSERT INTO scores (run_id, corpus, split, metric, dimension, epoch, value)
+    SELECT runs.id, corpus, 'validation', 'ccc', dimension, e, {GOOD} * (e + 1) / {EPOCHS}
+    FROM runs, epochs, {DIMENSIONS}""",
+    f"""INSERT INTO scores (run_id, corpus, split, metric, dimension, value)
+    SELECT runs.id, corpus, 'test', 'ccc', dimension, {GOOD} + 0.01 * {CHANCE}
+    FROM runs, {DIMENSIONS}""",
+    f"""WITH RECURSIVE speakers(s) AS (SELECT 0 UNION ALL SELECT s + 1 FROM speakers
+    LIMIT {SPEAKERS}) INSERT INTO predictions
+    (run_id, corpus, split, dimension, utterance, speaker, predicted, label)
+    SELECT runs.id, corpus, 'test', dimension, 'u' || s, 's' || s,
+    s / 10.0 + (1 - {GOOD}) * {CHANCE}, s / 10.0 FROM runs, {DIMENSIONS}, speakers""",
+)
