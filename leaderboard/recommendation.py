@@ -312,10 +312,11 @@ class _Choosing:
     def _nearest(self) -> tuple[Configuration, tuple[Loosening, ...]]:
         """What breaks fewest limits, and by the least share, with what these would have to be."""
 
-        def distance(member: Configuration) -> tuple[int, float]:
+        def distance(member: Configuration) -> tuple[int, int, float]:
             broken, figures = self.broken[id(member)], self.figures[id(member)]
-            excesses = [_excess(key, figures[key], self.limits[key]) for key in broken]
-            return len(broken), max(excesses)
+            known = {key: figure for key in broken if (figure := figures[key]) is not None}
+            excesses = [_excess(key, figure, self.limits[key]) for key, figure in known.items()]
+            return len(broken), len(broken) - len(known), max(excesses, default=0.0)
 
         nearest = min(self.candidates, key=distance)
         figures = self.figures[id(nearest)]
@@ -375,10 +376,8 @@ def _within(key: str, figure: float | None, limit: float) -> bool:
     return figure >= limit if key == "ccc" else figure <= limit
 
 
-def _excess(key: str, figure: float | None, limit: float) -> float:
+def _excess(key: str, figure: float, limit: float) -> float:
     """By which share a figure breaks a limit; a CCC by its distance."""
-    if figure is None:
-        return math.inf
     if key == "ccc":
         return limit - figure
     return figure / limit - 1 if limit else math.inf
