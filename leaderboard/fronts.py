@@ -17,7 +17,16 @@ from serbench.leaderboard.configurations import Configuration, Group
 from serbench.leaderboard.differences import Draws, Parts
 from serbench.leaderboard.tables import scaled_title
 
-__all__ = ["MEASURES", "description", "measured", "on_front", "standing", "title", "value"]
+__all__ = [
+    "MEASURES",
+    "description",
+    "higher_is_better",
+    "measured",
+    "on_front",
+    "standing",
+    "title",
+    "value",
+]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -29,6 +29,7 @@ __all__ = [
     "command",
     "limit_told",
     "next_best",
+    "of_group",
     "recommend",
     "told",
 ]
@@ -174,8 +175,14 @@ def recommend(
         limits: what is asked for
         by: what is best, as in `RANKINGS`
     """
-    found = parts(evidence)
-    return [_Choosing(group, found, limits, by).recommendation() for group in groups(runs)]
+    return [of_group(group, evidence, limits, by=by) for group in groups(runs)]
+
+
+def of_group(
+    group: Group, evidence: Evidence, limits: Limits, *, by: str = "ccc"
+) -> Recommendation:
+    """As `recommend`, in one group."""
+    return _Choosing(group, parts(evidence), limits, by).recommendation()
 
 
 class _Choosing:
