@@ -308,6 +308,62 @@ def compare(
 
 
 @app.command()
+def recommend(
+    max_memory: Annotated[
+        str | None, typer.Option(help="Peak memory at most, such as 2GB.", metavar="SIZE")
+    ] = None,
+    max_epoch_s: Annotated[float | None, typer.Option(help="A warm epoch at most.")] = None,
+    max_run_s: Annotated[
+        float | None, typer.Option(help="The whole run at most, cache filling included.")
+    ] = None,
+    max_disk: Annotated[
+        str | None, typer.Option(help="Cache at most, such as 500MB; 0 for none.", metavar="SIZE")
+    ] = None,
+    min_ccc: Annotated[
+        float | None, typer.Option(help="Mean CCC of activation and valence at least.")
+    ] = None,
+    db: Database = "runs.db",
+    by: Annotated[
+        str, typer.Option(metavar="SCORE", help="What is best, as in 'serbench rank'.")
+    ] = "ccc",
+    machine: Machine = None,
+    corpus: Corpus = None,
+    backbone: Backbone = None,
+    head: Head = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Say which configuration to take within limits of cost; in each setting, the best there."""
+    from serbench.harness.recommendation_page import print_recommendation
+    from serbench.harness.request import read_bytes
+    from serbench.leaderboard import queries, ranking, recommendation
+
+    strategy.discover(tuple(plugin or ()))
+    limits = recommendation.Limits(
+        memory_bytes=None if max_memory is None else read_bytes(max_memory),
+        epoch_s=max_epoch_s,
+        run_s=max_run_s,
+        disk_bytes=None if max_disk is None else read_bytes(max_disk),
+        ccc=min_ccc,
+    )
+    by = _score(by)
+    engine = queries.open_for_reading(db)
+    filters = {"machine": machine, "corpus": corpus, "backbone": backbone, "head": head}
+    runs = queries.configurations(engine, **filters)
+    if not runs:
+        raise RequestError(f"{db} holds no runs{' like that' if any(filters.values()) else ''}")
+    evidence = queries.evidence(engine, ranking.chosen_runs(runs))
+    found = recommendation.recommend(runs, evidence, limits, by=by)
+    if as_json:
+        console.print_json([dataclasses.asdict(each) for each in found])
+        return
+    for i, each in enumerate(found):
+        if i:
+            console.say()
+        print_recommendation(each)
+
+
+@app.command()
 def show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's number.")],
     db: Database = "runs.db",

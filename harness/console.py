@@ -38,6 +38,7 @@ __all__ = [
     "comparison_page",
     "corpus_page",
     "counted",
+    "heading",
     "number",
     "print_json",
     "ranking_table",
@@ -186,7 +187,7 @@ def ranking_table(rows: Sequence[Mapping[str, Any]]) -> None:
         groups.setdefault(row["group"], []).append(row)
     for members in groups.values():
         say()
-        say(_heading(members[0]))
+        say(heading(members[0]))
         _ranked(members)
         for told in (unranked_sentence(members), noise_sentence(members[0])):
             if told:
@@ -219,7 +220,8 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _heading(row: Mapping[str, Any]) -> str:
+def heading(row: Mapping[str, Any]) -> str:
+    """The setting of rows that compare."""
     training = row["training"]
     facts = (
         f"{row['backbone']} ({row['init']} weights)",
@@ -317,7 +319,7 @@ def number(value: Any, form: str) -> str:
 
 def comparison_page(comparison: Comparison) -> None:
     """Print two rows, or two runs, beside each other."""
-    say(_heading(vars(comparison)))
+    say(heading(vars(comparison)))
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         say(f"{name}  {side.name}  ({_runs(side)})")
     told = (*comparison.ccc, *comparison.distances, *comparison.annotators)

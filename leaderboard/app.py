@@ -7,13 +7,14 @@ import functools
 import streamlit as st
 
 from serbench.harness.errors import DatabaseError
-from serbench.leaderboard.views import annotators, compare, ranking, tradeoffs
+from serbench.leaderboard.views import annotators, choose, compare, ranking, tradeoffs
 from serbench.leaderboard.views.choices import chosen_rows, show_warnings
 
 # Comments, since Streamlit would draw strings. By address, which the first page does without.
 PAGES = {
     "ranking": ("Ranking", ":material/leaderboard:", ranking.page),
     "tradeoffs": ("Trade-offs", ":material/scatter_plot:", tradeoffs.page),
+    "choose": ("Choose", ":material/task_alt:", choose.page),
     "compare": ("Compare", ":material/balance:", compare.page),
     "annotators": ("Annotators", ":material/groups:", annotators.page),
 }

@@ -96,8 +96,13 @@ class Configuration:
 
     def over_runs(self, key: str, aggregate: Callable[[list[Any]], Any]) -> Any:
         """A figure's aggregate over the runs that have it; None if none has."""
-        measured = [run[key] for run in self.runs if run[key] is not None]
+        measured = self.figures(key)
         return aggregate(measured) if measured else None
+
+    def figures(self, key: str) -> list[Any]:
+        """A figure of each run that has it; `run_s` only of those that paid for all they used."""
+        paid = [run for run in self.runs if key != "run_s" or _paid(run)]
+        return [run[key] for run in paid if run[key] is not None]
 
     @property
     def epoch_s(self) -> float | None:
@@ -108,8 +113,8 @@ class Configuration:
     @property
     def run_s(self) -> float | None:
         """Median over the runs that paid for all they used."""
-        paid = [run["run_s"] for run in self.runs if run["run_s"] is not None and _paid(run)]
-        return statistics.median(paid) if paid else None
+        value: float | None = self.over_runs("run_s", statistics.median)
+        return value
 
     def peak(self, key: str) -> int | None:
         """Highest over runs."""

@@ -162,8 +162,13 @@ class Draws:
 
     def interval(self, member: Configuration, keys: Sequence[str]) -> tuple[float, float] | None:
         """The 95 % interval of the mean of a configuration's scores."""
-        drawn = self._of_runs(member.seeds, keys)
-        return None if drawn is None else interval(_drawn_seeds(drawn))
+        drawn = self.drawn(member, keys)
+        return None if drawn is None else interval(drawn)
+
+    def drawn(self, member: Configuration, keys: Sequence[str]) -> Floats | None:
+        """The mean of a configuration's scores in each draw, (D,); None if nothing can be told."""
+        each = self._of_runs(member.seeds, keys)
+        return None if each is None else _drawn_seeds(each)
 
     def difference(
         self,

@@ -139,6 +139,7 @@ class Row:
     audio_s_per_s: float | None
     cache_fill_s: float | None
     run_s: float | None
+    cache_bytes: int | None
     break_even_epoch: int | None
     speedup_vs_full: float | None
     time_saved_vs_full: float | None
@@ -176,6 +177,7 @@ COUNTS = (
     "gradient_bytes",
     "optimizer_bytes",
     "saved_activation_bytes",
+    "cache_bytes",
     "flops_per_step",
     "trainable_params",
     "total_params",

@@ -34,6 +34,7 @@ SCALES = {
     "peak_host_bytes": (2.0**30, "GiB"),
     "peak_host_anonymous_bytes": (2.0**30, "GiB"),
     "saved_activation_bytes": (2.0**30, "GiB"),
+    "cache_bytes": (2.0**30, "GiB"),
     "trainable_params": (1e6, "millions"),
     "total_params": (1e6, "millions"),
 }

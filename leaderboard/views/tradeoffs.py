@@ -1,14 +1,22 @@
-"""The page of one measure against another."""
+"""The page of one measure against another, of a setting's effect, and of time to a target."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from serbench.harness.metrics import METRICS, SCORED
-from serbench.leaderboard import charts, tables
+from serbench.harness.metrics import RANKINGS, SCORED
+from serbench.leaderboard import fronts, learning, queries, queries_learning, tradeoff_charts
+from serbench.leaderboard.configurations import Group, groups
+from serbench.leaderboard.differences import Parts, parts
 from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.sweeps import Line, sweeps
+from serbench.leaderboard.tradeoff_charts import SCALE_WORDS, Scale
+from serbench.leaderboard.views.reading import database, version
 
 __all__ = ["page"]
 
@@ -18,30 +26,254 @@ COSTS = (
     "peak_vram_bytes",
     "peak_host_anonymous_bytes",
     "saved_activation_bytes",
+    "cache_bytes",
     "energy_j",
     "trainable_params",
 )
-GOODS = (*SCORED, "audio_s_per_s", "utilisation")
+GOODS = (*(name for name in RANKINGS if name not in SCORED), *SCORED, "audio_s_per_s")
+FIRST_CURVES = 6
+"""Rows whose curves are drawn until the reader chooses others: as many as colours tell apart."""
+Version = tuple[tuple[int, int], ...]
 
 
 def page(rows: Sequence[Row]) -> None:
     """Draw it."""
-    show_plot(rows)
+    path = database()
+    show_front(rows, path)
+    show_sweeps(rows, path)
+    show_learning(rows, path)
 
 
-def show_plot(rows: Sequence[Row]) -> None:
-    """One measure against another, with the front."""
-
-    def known(keys: Sequence[str]) -> list[str]:
-        return [key for key in keys if any(getattr(row, key) is not None for row in rows)]
-
-    costs, goods = known(COSTS), known(GOODS)
-    if not costs or not goods:
+def show_front(rows: Sequence[Row], path: str) -> None:
+    """Two measures of the reader's choice, their front, and how sure a place on it is."""
+    known = [key for key in fronts.MEASURES if _known(rows, key)]
+    costs = [key for key in COSTS if key in known]
+    goods = [key for key in GOODS if key in known]
+    if len(known) < 2:
+        st.info("No two measures of these rows are known.")
         return
     left, right = st.columns(2)
-    x = left.selectbox("Cost", costs, format_func=tables.scaled_title, key="x")
-    y = right.selectbox("Gain", goods, format_func=tables.scaled_title, key="y")
-    if x is None or y is None:  # a box that was cleared
+    x = _measure(left, "Across", costs, known, "x")
+    y = _measure(right, "Up", [key for key in (*goods, *costs) if key != x], known, "y")
+    left, right = st.columns(2)
+    x_scale, y_scale = _scale(left, "Axis across", "xscale"), _scale(right, "Axis up", "yscale")
+    standing = stood(path, version(path), rows[0].group, x, y)
+    points = tradeoff_charts.plotted(rows, standing, x, y)
+    if points.empty:
+        st.info("No row here has both of these.")
         return
-    st.altair_chart(charts.pareto(rows, x, y))
-    st.caption(" ".join(METRICS[key].description for key in (x, y)))
+    st.altair_chart(tradeoff_charts.pareto(points, x, y, x_scale=x_scale, y_scale=y_scale))
+    st.caption(_sure(points))
+    show_shares(points, x, y)
+    st.caption(" ".join(dict.fromkeys(map(fronts.description, (x, y)))))
+
+
+def _known(rows: Sequence[Row], measure: str) -> bool:
+    return any(fronts.value(vars(row), measure) is not None for row in rows)
+
+
+def _measure(
+    place: DeltaGenerator,
+    label: str,
+    first: Sequence[str],
+    known: Sequence[str],
+    key: str,
+) -> str:
+    names = {each: fronts.title(each) for each in dict.fromkeys((*first, *known))}
+    return _box(place, label, names, key)
+
+
+def _box(place: DeltaGenerator, label: str, names: Mapping[str, str], key: str) -> str:
+    chosen = place.selectbox(
+        label,
+        list(names),
+        format_func=names.__getitem__,
+        key=key,
+        bind="query-params",
+        required=True,
+    )
+    return chosen or next(iter(names))
+
+
+def _scale(place: DeltaGenerator, label: str, key: str) -> Scale:
+    chosen = _box(place, label, {word: word for word in SCALE_WORDS}, key)
+    return next(word for word in SCALE_WORDS if word == chosen)
+
+
+def _sure(points: pd.DataFrame) -> str:
+    what = "Bars are 95 % intervals; the dashed line is the front, which no row beats in both. "
+    if points["share"].isna().all():
+        return what + "There are too few test speakers to tell how sure a place on it is."
+    return what + (
+        "The fainter a row, the fewer draws have it on the front: each is of test speakers and "
+        "seeds, the same for all rows. In a draw, a score is that of its speakers and seeds, a "
+        "time or energy the median over its seeds; memory, disk and counts stay as they are."
+    )
+
+
+def show_shares(points: pd.DataFrame, x: str, y: str) -> None:
+    """The same as a table."""
+    ordered = points.sort_values(["share", "front", "x"], ascending=[False, False, True])
+    frame = pd.DataFrame(
+        {
+            "Configuration": ordered["name"],
+            "Front": ordered["front"].map({True: "●", False: ""}),
+            "Draws on the front": 100 * ordered["share"],
+            fronts.title(x): ordered["x"],
+            fronts.title(y): ordered["y"],
+        }
+    )
+    percent = st.column_config.ProgressColumn(
+        min_value=0,
+        max_value=100,
+        format="%.0f %%",
+        help="Share of the bootstrap's draws in which no other row beats this one in both.",
+    )
+    figures = {
+        fronts.title(key): st.column_config.NumberColumn(
+            format="%.4g", help=fronts.description(key)
+        )
+        for key in (x, y)
+    }
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config={"Draws on the front": percent, **figures},
+        placeholder="–",
+        key="shares",
+    )
+
+
+def show_sweeps(rows: Sequence[Row], path: str) -> None:
+    """What a setting does to score, time and memory."""
+    st.subheader("What a setting does")
+    found = sweeps(rows)
+    if not found:
+        st.info("No rows here differ in one whole-number setting alone.")
+        return
+    names = {f"{strategy}:{setting}": (strategy, setting) for strategy, setting in found}
+    chosen = _box(st.container(), "Setting of a strategy", {name: name for name in names}, "sweep")
+    lines, setting = found[names[chosen]], names[chosen][1]
+    measures = [rows[0].ranked_by, "epoch_s", _memory(rows)]
+    shown = [
+        key for key in measures if _known([row for line in lines for _, row in line.rows], key)
+    ]
+    for measure, column in zip(shown, st.columns(len(shown) or 1), strict=False):
+        show_sweep(column, lines, setting, measure, path)
+    st.caption(
+        "Rows of a line differ in this setting alone. Bars are 95 % intervals, of scores over "
+        "speakers and seeds, of times over seeds."
+    )
+
+
+def _memory(rows: Sequence[Row]) -> str:
+    vram = any(row.peak_vram_bytes is not None for row in rows)
+    return "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
+
+
+def show_sweep(
+    place: DeltaGenerator,
+    lines: Sequence[Line],
+    setting: str,
+    measure: str,
+    path: str,
+) -> None:
+    """One measure against it."""
+    group = lines[0].rows[0][1].group
+    points = tradeoff_charts.swept(lines, figures(path, version(path), group, measure), measure)
+    names = [line.name for line in lines]
+    place.altair_chart(tradeoff_charts.sweep(points, setting, measure, names))
+
+
+def show_learning(rows: Sequence[Row], path: str) -> None:
+    """Validation CCC against seconds, and when each row reaches a target."""
+    st.subheader("Time to a CCC")
+    run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
+    each = learning.curves(rows, epochs(path, version(path), run_ids))
+    if each.empty:
+        st.info("No run here was validated after its epochs.")
+        return
+    left, right = st.columns(2)
+    usual = math.floor(100 * each.groupby("row")["ccc"].max().median()) / 100
+    target = left.number_input(
+        "Validation CCC to reach",
+        min_value=-1.0,
+        max_value=1.0,
+        value=usual,
+        step=0.01,
+        format="%.3f",
+        key="target",
+        bind="query-params",
+        help="Mean CCC of activation and valence on the validation split.",
+    )
+    x_scale = _scale(right, "Axis of seconds", "timescale")
+    known = [row.name for row in rows if row.name in set(each["row"])]
+    names = st.multiselect(
+        "Curves of", known, default=known[:FIRST_CURVES], key="curves", bind="query-params"
+    )
+    if names:
+        drawn = each[each["row"].isin(names)]
+        means = learning.means(drawn)
+        chart = tradeoff_charts.learning(drawn, means, names, target, x_scale=x_scale)
+        st.altair_chart(chart)
+    show_reached(learning.reached(each, target))
+
+
+def show_reached(reached: pd.DataFrame) -> None:
+    """A line a row: when it has reached the target."""
+    frame = pd.DataFrame(
+        {
+            "Configuration": reached["row"],
+            "Seconds": [_or_not(value, "{:.2f}") for value in reached["seconds"]],
+            "Epochs": [_or_not(value, "{:g}") for value in reached["epochs"]],
+            "Runs that reach it": [
+                f"{there} of {runs}"
+                for there, runs in zip(reached["reached"], reached["runs"], strict=True)
+            ],
+            "Best": reached["best"],
+            "Cache filling": reached["whole"].map({True: "", False: "not measured"}),
+        }
+    )
+    if reached["whole"].all():
+        frame = frame.drop(columns="Cache filling")
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config={"Best": st.column_config.NumberColumn(format="%.3f")},
+        key="reached",
+    )
+    st.caption(
+        "Seconds of training and of filling the cache, without validation: median over runs, of "
+        "which one that never gets there counts as endless. A run that found its cache filled is "
+        "told with the row's usual filling; where no run of a row filled its cache, that is not in "
+        "its seconds. Faint lines are single runs, the others median seconds and mean CCC."
+    )
+
+
+def _or_not(value: float, form: str) -> str:
+    return "not reached" if math.isnan(value) else form.format(value)
+
+
+def _group(path: str, name: str) -> tuple[Group, Parts]:
+    engine = queries.open_for_reading(path)
+    group = next(each for each in groups(queries.configurations(engine)) if each.name == name)
+    ids = [i for member in group.members for run in member.seeds for i in run["ids"]]
+    return group, parts(queries.evidence(engine, ids))
+
+
+@st.cache_data(show_spinner="Drawing speakers and seeds", ttl=60, max_entries=32)
+def stood(path: str, version: Version, group: str, x: str, y: str) -> pd.DataFrame:
+    """Two measures of a group's rows by its name; `version` keys the cache."""
+    return fronts.standing(*_group(path, group), x, y)
+
+
+@st.cache_data(show_spinner="Drawing speakers and seeds", ttl=60, max_entries=32)
+def figures(path: str, version: Version, group: str, measure: str) -> pd.DataFrame:
+    """A measure of a group's rows; `version` keys the cache."""
+    return fronts.measured(*_group(path, group), measure)
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=8)
+def epochs(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
+    """The epochs of runs; `version` keys the cache."""
+    return queries_learning.epochs(queries.open_for_reading(path), run_ids)

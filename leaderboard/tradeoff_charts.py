@@ -1,0 +1,295 @@
+"""What trade-offs look like: frames of rows in, Altair charts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import altair as alt
+import pandas as pd
+
+from serbench.leaderboard.charts import COLOURS
+from serbench.leaderboard.fronts import higher_is_better, title
+from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.sweeps import Line
+from serbench.leaderboard.tables import SCALES, marks
+
+__all__ = ["SCALE_WORDS", "Scale", "learning", "pareto", "plotted", "sweep", "swept"]
+
+Scale = Literal["automatic", "linear", "logarithmic"]
+SCALE_WORDS: tuple[Scale, ...] = ("automatic", "linear", "logarithmic")
+
+LOG_RATIO = 20
+"""An automatic axis whose largest value is so many times its smallest is logarithmic."""
+FAINT = 0.25
+"""Opacity of what is never on the front."""
+GREY = "#8a8a8a"
+"""Told from the background of the light and of the dark theme."""
+HEIGHT, SMALL = 420, 260
+LABELS = 260
+"""Pixels of a legend's entry."""
+AXES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
+
+
+def plotted(rows: Sequence[Row], standing: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """What `pareto` draws, in the units that people read.
+
+    Args:
+        rows: of one group
+        standing: from `fronts.standing`, of the same group and measures
+        x: one of `fronts.MEASURES`
+        y: likewise
+
+    Returns:
+        `standing` with the columns name, strategy, rank, features (cached or live), notes and
+        opacity
+    """
+    known = pd.DataFrame(
+        [
+            {
+                "name": row.name,
+                "strategy": row.strategy,
+                "rank": row.rank,
+                "features": "cached" if row.cached else "live",
+                "notes": marks(row),
+            }
+            for row in rows
+            if row.run_ids
+        ],
+        columns=["name", "strategy", "rank", "features", "notes"],
+        index=pd.Index([row.run_ids for row in rows if row.run_ids], tupleize_cols=False),
+    )
+    frame: pd.DataFrame = standing.join(known, how="inner")
+    for axis, measure in (("x", x), ("y", y)):
+        columns = [name for name in AXES if name[0] == axis]
+        frame[columns] /= SCALES[measure][0] if measure in SCALES else 1.0
+    frame["opacity"] = (FAINT + (1 - FAINT) * frame["share"]).fillna(1.0)
+    plain: pd.DataFrame = frame.reset_index(drop=True)
+    return plain
+
+
+def pareto(
+    points: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    x_scale: Scale = "automatic",
+    y_scale: Scale = "automatic",
+) -> alt.LayerChart:
+    """Two measures of rows with 95 % intervals and the front; the surer to be on it, the darker.
+
+    Args:
+        points: from `plotted`
+        x: one of `fronts.MEASURES`
+        y: likewise
+        x_scale: linear, logarithmic, or whatever suits the values
+        y_scale: likewise
+    """
+    across = alt.X("x:Q", title=title(x), scale=scale(points["x"], x_scale))
+    up = alt.Y("y:Q", title=title(y), scale=scale(points["y"], y_scale))
+    strategies = sorted(set(points["strategy"]))
+    colour = alt.Color(
+        "strategy:N",
+        title="Strategy",
+        scale=_palette(strategies),
+        legend=alt.Legend(orient="bottom", columns=4, labelLimit=LABELS),
+    )
+    opacity = alt.Opacity("opacity:Q", scale=None, legend=None)
+    base = alt.Chart(points).encode(x=across, y=up)
+    on_front = base.transform_filter(alt.datum.front)
+    line = on_front.mark_line(
+        interpolate="step-before" if higher_is_better(x) else "step-after",
+        color=GREY,
+        strokeDash=[4, 3],
+    )
+    up_bars = alt.Chart(points.dropna(subset=["y_low", "y_high"])).mark_rule(strokeWidth=1.5)
+    across_bars = alt.Chart(points.dropna(subset=["x_low", "x_high"])).mark_rule(strokeWidth=1.5)
+    dots = base.mark_point(filled=True, size=90).encode(
+        color=colour,
+        opacity=opacity,
+        shape=alt.Shape(
+            "features:N",
+            title="Features",
+            scale=alt.Scale(domain=["live", "cached"], range=["circle", "diamond"]),
+            legend=alt.Legend(orient="bottom"),
+        ),
+        tooltip=_told(points, x, y),
+    )
+    names = on_front.mark_text(align="left", dx=8, dy=-8, color=GREY, limit=160).encode(
+        text="name:N"
+    )
+    layers = [
+        line,
+        up_bars.encode(
+            x=across, y=alt.Y("y_low:Q", title=title(y)), y2="y_high:Q", color=colour,
+            opacity=opacity,
+        ),
+        across_bars.encode(
+            x=alt.X("x_low:Q", title=title(x)), x2="x_high:Q", y=up, color=colour,
+            opacity=opacity,
+        ),
+        dots,
+        names,
+    ]  # fmt: skip
+    return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
+
+
+def _told(points: pd.DataFrame, x: str, y: str) -> list[alt.Tooltip]:
+    told = [
+        alt.Tooltip("name:N", title="Configuration"),
+        alt.Tooltip("rank:N", title="Rank"),
+    ]
+    for axis, measure in (("x", x), ("y", y)):
+        told.append(alt.Tooltip(f"{axis}:Q", title=title(measure), format=".4~g"))
+        if points[f"{axis}_low"].notna().any():
+            told += [
+                alt.Tooltip(f"{axis}_low:Q", title="95 % from", format=".4~g"),
+                alt.Tooltip(f"{axis}_high:Q", title="95 % to", format=".4~g"),
+            ]
+    if points["share"].notna().any():
+        told.append(alt.Tooltip("share:Q", title="On the front in", format=".0%"))
+    return [*told, alt.Tooltip("notes:N", title="Notes")]
+
+
+def swept(lines: Sequence[Line], measured: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """A measure against the setting that the rows of each line differ in.
+
+    Args:
+        lines: from `sweeps.sweeps`
+        measured: from `fronts.measured`
+        measure: what that is of
+
+    Returns:
+        frame with the columns line, setting, value, low and high, in the unit that people read
+    """
+    divisor = SCALES[measure][0] if measure in SCALES else 1.0
+    found = measured.to_dict("index")
+    told = [
+        {"line": line.name, "setting": setting}
+        | {name: figure / divisor for name, figure in found[row.run_ids].items()}
+        for line in lines
+        for setting, row in line.rows
+        if row.run_ids in found
+    ]
+    frame: pd.DataFrame = pd.DataFrame(told, columns=["line", "setting", "value", "low", "high"])
+    return frame
+
+
+def sweep(points: pd.DataFrame, setting: str, measure: str, names: Sequence[str]) -> alt.LayerChart:
+    """A measure against a setting, a line for rows that are alike but for it.
+
+    Args:
+        points: from `swept`
+        setting: its name
+        measure: one of `fronts.MEASURES`
+        names: of all lines, so that each has its colour in every chart
+    """
+    across = alt.X(
+        "setting:Q",
+        title=setting,
+        axis=alt.Axis(format="d", tickMinStep=1),
+        scale=alt.Scale(zero=False, nice=False, padding=20),
+    )
+    colour = alt.Color(
+        "line:N",
+        title=None,
+        scale=_palette(names),
+        legend=alt.Legend(orient="bottom", columns=1, labelLimit=LABELS),
+    )
+    limits = alt.Scale(zero=False)
+    told = [
+        alt.Tooltip("line:N", title="Configuration"),
+        alt.Tooltip("setting:Q", title=setting),
+        alt.Tooltip("value:Q", title=title(measure), format=".4~g"),
+        alt.Tooltip("low:Q", title="95 % from", format=".4~g"),
+        alt.Tooltip("high:Q", title="95 % to", format=".4~g"),
+    ]
+    base = alt.Chart(points).encode(x=across, color=colour)
+    line = base.encode(y=alt.Y("value:Q", title=title(measure), scale=limits), tooltip=told)
+    bars = alt.Chart(points.dropna(subset=["low", "high"])).mark_rule()
+    low = alt.Y("low:Q", title=title(measure), scale=limits)
+    return alt.LayerChart(
+        layer=[
+            bars.encode(x=across, color=colour, y=low, y2="high:Q"),
+            line.mark_line(point=alt.OverlayMarkDef(size=60)),
+        ],
+        width="container",
+        height=SMALL,
+    )
+
+
+def learning(
+    each: pd.DataFrame,
+    means: pd.DataFrame,
+    names: Sequence[str],
+    target: float,
+    *,
+    x_scale: Scale = "automatic",
+) -> alt.LayerChart:
+    """Validation CCC against seconds of training: a line a row, a faint one a run, and a target.
+
+    Args:
+        each: from `learning.curves`
+        means: from `learning.means`
+        names: of the rows, in the order of the legend
+        target: a CCC
+        x_scale: of the seconds
+    """
+    colour = alt.Color(
+        "row:N",
+        title=None,
+        sort=list(names),
+        scale=_palette(names),
+        legend=alt.Legend(orient="bottom", columns=2, labelLimit=LABELS),
+    )
+    encoded: dict[str, Any] = {
+        "x": alt.X(
+            "seconds:Q",
+            title="Seconds of training and cache filling",
+            scale=scale(means["seconds"], x_scale),
+        ),
+        "y": alt.Y("ccc:Q", title="Validation CCC", scale=alt.Scale(zero=False)),
+        "color": colour,
+    }
+    told = [
+        alt.Tooltip("row:N", title="Configuration"),
+        alt.Tooltip("epoch:Q", title="Epochs"),
+        alt.Tooltip("seconds:Q", title="Seconds", format=".4~g"),
+        alt.Tooltip("ccc:Q", title="Validation CCC", format=".3f"),
+    ]
+    faint = alt.Chart(_from_one(each)).mark_line(opacity=FAINT, strokeWidth=1)
+    mean = alt.Chart(_from_one(means)).mark_line(point=alt.OverlayMarkDef(size=50))
+    wanted = alt.Chart(pd.DataFrame({"target": [target]})).mark_rule(
+        color=GREY, strokeDash=[4, 3], strokeWidth=1.5
+    )
+    return alt.LayerChart(
+        layer=[
+            faint.encode(**encoded, detail="run_id:N"),
+            mean.encode(**encoded, tooltip=told),
+            wanted.encode(y="target:Q"),
+        ],
+        width="container",
+        height=HEIGHT,
+    )
+
+
+def _from_one(epochs: pd.DataFrame) -> pd.DataFrame:
+    counted: pd.DataFrame = epochs.assign(epoch=epochs["epoch"] + 1)
+    return counted
+
+
+def scale(values: pd.Series[float], asked: Scale) -> alt.Scale:
+    """An axis for some values; one that is to be logarithmic is only nearly so where it meets 0."""
+    positive = len(values) > 0 and values.min() > 0
+    wide = positive and values.max() / values.min() >= LOG_RATIO
+    kind: Literal["log", "symlog", "linear"] = "linear"
+    if asked == "logarithmic" or (asked == "automatic" and wide):
+        kind = "log" if positive else "symlog"
+    return alt.Scale(type=kind, zero=False, nice=False, padding=30)
+
+
+def _palette(names: Sequence[str]) -> alt.Scale:
+    if len(names) > len(COLOURS):
+        # Twenty shades that are harder to tell apart still beat one shade for two names.
+        return alt.Scale(domain=list(names), scheme="tableau20")
+    return alt.Scale(domain=list(names), range=COLOURS[: len(names)])
