@@ -7,7 +7,7 @@ import functools
 import streamlit as st
 
 from serbench.harness.errors import DatabaseError
-from serbench.leaderboard.views import annotators, compare, ranking, tradeoffs
+from serbench.leaderboard.views import annotators, compare, ranking, run, tradeoffs
 from serbench.leaderboard.views.choices import chosen_rows, show_warnings
 
 # Comments, since Streamlit would draw strings. By address, which the first page does without.
@@ -15,6 +15,7 @@ PAGES = {
     "ranking": ("Ranking", ":material/leaderboard:", ranking.page),
     "tradeoffs": ("Trade-offs", ":material/scatter_plot:", tradeoffs.page),
     "compare": ("Compare", ":material/balance:", compare.page),
+    "run": ("Run", ":material/science:", run.page),
     "annotators": ("Annotators", ":material/groups:", annotators.page),
 }
 
