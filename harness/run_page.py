@@ -8,7 +8,7 @@ from typing import Any
 from serbench.harness.console import number, say, sure, table
 from serbench.harness.metrics import ON_PLANE, SCORED, count, size
 
-__all__ = ["print_run"]
+__all__ = ["facts", "print_run"]
 
 Run = Mapping[str, Any]
 Facts = Iterable[tuple[str, str]]
@@ -25,11 +25,9 @@ def print_run(run: Run, row: Run | None) -> None:
         say(f"  {run['message']}")
     for note in run["notes"] or ():
         say(f"  note: {note}")
-    _section("asked for", _asked(run))
-    _section("time", (*_time(run), *_standing(run, row)))
-    _section("memory", _memory(run))
-    _section("compute", (*_compute(run), *_gpu(run)))
-    _section("made by", _provenance(run))
+    for title, its in facts(run, row).items():
+        say()
+        table((title, ""), its)
     _phases(run["phases"])
     final = [score for score in run["scores"] if score["epoch"] is None]
     _scores([score for score in final if score["metric"] not in SPREAD])
@@ -41,9 +39,21 @@ def print_run(run: Run, row: Run | None) -> None:
         say(run["traceback"])
 
 
-def _section(title: str, facts: Facts) -> None:
-    say()
-    table((title, ""), list(facts))
+def facts(run: Run, row: Run | None) -> dict[str, list[tuple[str, str]]]:
+    """What there is to say of a run besides its phases and scores: name and text, by section.
+
+    Args:
+        run: from `queries.run`
+        row: its row of the ranking, if it has one
+    """
+    sections: dict[str, Facts] = {
+        "asked for": _asked(run),
+        "time": (*_time(run), *_standing(run, row)),
+        "memory": _memory(run),
+        "compute": (*_compute(run), *_gpu(run)),
+        "made by": _provenance(run),
+    }
+    return {title: list(its) for title, its in sections.items()}
 
 
 def _which(run: Run) -> str:
@@ -73,8 +83,8 @@ def _other(corpus: Run) -> str:
     return str(corpus["name"]) + _flags(corpus, "synthetic", "derived")
 
 
-def _flags(facts: Run, *names: str) -> str:
-    return "".join(f" [{name.replace('_', ' ')}]" for name in names if facts[name])
+def _flags(told: Run, *names: str) -> str:
+    return "".join(f" [{name.replace('_', ' ')}]" for name in names if told[name])
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

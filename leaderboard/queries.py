@@ -436,8 +436,8 @@ def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
     """
     if not str(run_id).isdecimal():
         raise RequestError(f"a run is named by its number, not '{run_id}'")
-    # No database counts further.
-    number = min(int(run_id), 2**63 - 1)
+    # No database counts further than 2**63 - 1, and Python reads no number of thousands of digits.
+    number = int(run_id) if len(str(run_id)) < 19 else 2**63 - 1
     found = _dicts(engine, sa.select(RunRow.__table__).where(RunRow.id == number))
     if not found:
         raise RequestError(f"there is no run {run_id}")

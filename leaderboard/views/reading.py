@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -26,8 +27,11 @@ __all__ = [
     "database",
     "distributions",
     "groups_of",
+    "one_run",
     "persons",
     "ranked",
+    "run_predictions",
+    "runs",
     "seeds",
     "version",
 ]
@@ -121,6 +125,36 @@ def distributions(
 ) -> Spreads:
     """The distributions of the runs of one seed; `version` keys the cache."""
     return queries.spreads(queries.open_for_reading(url_or_path), run_ids)
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=2)
+def runs(url_or_path: str, version: tuple[tuple[int, int], ...]) -> list[dict[str, Any]]:
+    """All runs, as `queries.configurations` gives them; `version` keys the cache."""
+    return queries.configurations(queries.open_for_reading(url_or_path))
+
+
+@st.cache_data(show_spinner="Reading the run", ttl=60, max_entries=32)
+def one_run(
+    url_or_path: str, version: tuple[tuple[int, int], ...], run_id: int | str
+) -> dict[str, Any]:
+    """One run whole; `version` keys the cache.
+
+    Raises:
+        RequestError: there is no run of that id.
+    """
+    return queries.run(queries.open_for_reading(url_or_path), run_id)
+
+
+@st.cache_data(show_spinner="Reading the predictions", ttl=60, max_entries=8)
+def run_predictions(
+    url_or_path: str,
+    version: tuple[tuple[int, int], ...],
+    run_id: int,
+    test_corpus: str | None,
+) -> pd.DataFrame:
+    """What a run predicted of the test split of its corpus, or of a further one."""
+    engine = queries.open_for_reading(url_or_path)
+    return queries.predictions(engine, (run_id,), test_corpus=test_corpus)
 
 
 @st.cache_data(show_spinner=False, ttl=60)

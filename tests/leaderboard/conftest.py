@@ -237,12 +237,15 @@ class Recorder:
         process_vram: tuple[int, MemorySource] | None = None,
         status: Status = "ok",
         message: str | None = None,
+        traceback: str | None = None,
+        notes: tuple[str, ...] = (),
+        command: str = "serbench run",
         machine: str = "machine-1",
         synthetic: bool = False,
         **spec: Any,
     ) -> int:
         asked = _spec(name, **spec)
-        result = Result(status=status, message=message)
+        result = Result(status=status, message=message, traceback=traceback, notes=[*notes])
         if status == "ok":
             held_bytes, source = process_vram or (None, None)
             result.phases = _phases(epoch_s, fill_s, vram, held_bytes)
@@ -272,7 +275,7 @@ class Recorder:
             Provenance(
                 machine={"key": machine, "gpu": "H100"},
                 environment={"key": "environment-1", **SOFTWARE},
-                command="serbench run",
+                command=command,
             ),
             fingerprint=plan.fingerprint(asked, machine, SOFTWARE),
             started_at=START + timedelta(minutes=self.written),
@@ -344,9 +347,9 @@ def row() -> Callable[..., Any]:
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Draws one of the pages, the ranking unless said, of a database."""
+    """Draws one of the pages, the ranking unless said, of a database; the address may say more."""
 
-    def run(path: Path, view: str = "ranking") -> AppTest:
+    def run(path: Path, view: str = "ranking", **address: str) -> AppTest:
         monkeypatch.setenv("SERBENCH_DB", str(path))
         script = (
             f"from serbench.leaderboard.views import choices, {view}\n"
@@ -354,7 +357,9 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Any:
             f"choices.show_warnings(rows)\n"
             f"{view}.page(rows)"
         )
-        shown = AppTest.from_string(script, default_timeout=60).run()
+        shown = AppTest.from_string(script, default_timeout=60)
+        shown.query_params.update(address)
+        shown.run()
         assert not shown.exception
         return shown
 

@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-sync",
 ]
 
-PAGES = {"ranking": 0, "tradeoffs": 1, "compare": 0, "annotators": 2 + 3}
+PAGES = {"ranking": 0, "tradeoffs": 1, "compare": 0, "run": 2 + 2 + 2, "annotators": 2 + 3}
 """How many charts each page draws of the rows here."""
 
 pytestmark = [
