@@ -17,10 +17,11 @@ from serbench.leaderboard.views.reading import database, validation, version
 
 __all__ = ["page"]
 
-LONG_NAME = 30
-"""Letters from which on names have two lines."""
-NAME_WIDTH, LINE, TWO_LINES, MOST_HEIGHT = 230, 36, 54, 900
-"""Pixels: of names, of a row with one line and with two, and of a table before it scrolls."""
+LONG_NAME = 34
+"""Letters from which on names have several lines."""
+NAME_WIDTH, LINE, LINES, MOST_HEIGHT = 240, 36, 66, 900
+"""Pixels: of names, of a row of one line and of several (Streamlit breaks them from 65 on), and of a
+table before it scrolls."""
 MOST_WEIGHT = 10
 RUN_PAGE = "run"
 """Address of the page of one run, and the name of its module."""
@@ -137,7 +138,7 @@ def _downloads(frame: pd.DataFrame, title: str) -> None:
 
 def show_table(frame: pd.DataFrame) -> int | None:
     """The ranked table; what is chosen in it, by the table's index."""
-    row_height = TWO_LINES if frame[tables.NAME].str.len().max() > LONG_NAME else LINE
+    row_height = LINES if frame[tables.NAME].str.len().max() > LONG_NAME else LINE
     event = st.dataframe(
         frame,
         hide_index=True,
