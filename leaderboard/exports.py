@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -23,14 +25,13 @@ LATEX_SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    # Two of them would be drawn as one dash or as quotation marks.
-    "-": "-{}",
-    "'": "'{}",
     "–": r"\textendash{}",
     "×": r"\texttimes{}",
     "●": r"\textbullet{}",
 }
 """What LaTeX would take for a command, and what its default fonts lack."""
+LIGATURE = re.compile(r"([-'])(?=\1)")
+"""Two of them would be drawn as one dash, or as a quotation mark."""
 
 
 def csv(frame: pd.DataFrame) -> bytes:
@@ -82,7 +83,8 @@ def latex(frame: pd.DataFrame, formats: Mapping[str, str] | None = None, title: 
     special = str.maketrans(LATEX_SPECIAL)
 
     def line(cells: list[str]) -> str:
-        return " & ".join(cell.translate(special) for cell in cells) + r" \\"
+        escaped = (LIGATURE.sub(r"\1{}", cell.translate(special)) for cell in cells)
+        return " & ".join(escaped) + r" \\"
 
     places = "".join("r" if number else "l" for number in _numeric(frame))
     lines = [
@@ -135,12 +137,12 @@ def _cells(frame: pd.DataFrame, formats: Mapping[str, str] | None) -> list[list[
     return [list(line) for line in zip(*columns, strict=True)]
 
 
-def _written(value: object, number: str) -> str:
+def _written(value: Any, number: str) -> str:
     if isinstance(value, list):
         return ", ".join(_written(each, number) for each in value)
-    if value is None or value == "" or pd.isna(value):  # type: ignore[call-overload]
-        return GAP
-    return _in_one_line(value) if isinstance(value, str) else number % value
+    if isinstance(value, str):
+        return _in_one_line(value)
+    return GAP if value is None or pd.isna(value) else number % value
 
 
 def _in_one_line(text: str) -> str:

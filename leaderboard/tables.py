@@ -25,6 +25,7 @@ __all__ = [
     "formats",
     "heading",
     "marks",
+    "of_all_groups",
     "scaled_title",
     "scores",
     "setting",
@@ -137,7 +138,8 @@ def table(
     filled = {name for line in lines for name, value in line.items() if value not in (None, "")}
     columns = [name for name in lines[0] if name in filled or name == "Rank"]
     frame: pd.DataFrame = pd.DataFrame(lines, columns=columns)
-    return frame
+    # Rows without a rank would else make all ranks fractions.
+    return frame.astype({"Rank": "Int64"})
 
 
 def _line(
@@ -219,6 +221,23 @@ def by_group(rows: Sequence[Row]) -> dict[str, pd.DataFrame]:
     for row in rows:
         found.setdefault(row.group, []).append(row)
     return {heading(members[0]): table(members) for members in found.values()}
+
+
+def of_all_groups(rows: Sequence[Row]) -> pd.DataFrame:
+    """One table of all groups, whose first columns tell them apart: ranks are within each."""
+    told = [
+        {
+            "Comparison": row.group,
+            "Machine": f"{row.machine_name} ({row.machine})",
+            "Corpus": row.corpus,
+            "Tested on": row.tested_on,
+            "Backbone": row.backbone,
+            "Setting": setting(row),
+        }
+        for row in rows
+    ]
+    frame: pd.DataFrame = pd.concat([pd.DataFrame(told), table(rows)], axis=1)
+    return frame
 
 
 def heading(row: Row) -> str:

@@ -20,8 +20,8 @@ __all__ = ["page"]
 LONG_NAME = 34
 """Letters from which on names have several lines."""
 NAME_WIDTH, LINE, LINES, MOST_HEIGHT = 240, 36, 66, 900
-"""Pixels: of names, of a row of one line and of several (Streamlit breaks them from 65 on), and of a
-table before it scrolls."""
+"""Pixels: of names, of a row of one line and of several (which Streamlit breaks from 65 on), and of
+a table before it scrolls."""
 MOST_WEIGHT = 10
 RUN_PAGE = "run"
 """Address of the page of one run, and the name of its module."""
@@ -138,7 +138,7 @@ def _downloads(frame: pd.DataFrame, title: str) -> None:
 
 def show_table(frame: pd.DataFrame) -> int | None:
     """The ranked table; what is chosen in it, by the table's index."""
-    row_height = LINES if frame[tables.NAME].str.len().max() > LONG_NAME else LINE
+    row_height = LINES if _has_long_names(frame) else LINE
     event = st.dataframe(
         frame,
         hide_index=True,
@@ -156,6 +156,10 @@ def show_table(frame: pd.DataFrame) -> int | None:
     return int(frame.index[places[0]]) if places and places[0] < len(frame) else None
 
 
+def _has_long_names(frame: pd.DataFrame) -> bool:
+    return bool(frame[tables.NAME].str.len().max() > LONG_NAME)
+
+
 def _column_config(frame: pd.DataFrame) -> dict[str, Any]:
     told, numbers = tables.explanations(frame), tables.formats(frame)
     config: dict[str, Any] = {
@@ -164,8 +168,9 @@ def _column_config(frame: pd.DataFrame) -> dict[str, Any]:
         else st.column_config.TextColumn(help=told.get(name))
         for name in map(str, frame)
     }
+    config["Rank"] = st.column_config.NumberColumn(format="%.0f", pinned=True, help=told["Rank"])
     config[tables.NAME] = st.column_config.TextColumn(
-        width=NAME_WIDTH, pinned=True, help=told[tables.NAME]
+        width=NAME_WIDTH if _has_long_names(frame) else None, pinned=True, help=told[tables.NAME]
     )
     if tables.NOTES in frame:
         config[tables.NOTES] = st.column_config.TextColumn(width=110, help=told[tables.NOTES])
