@@ -19,6 +19,7 @@ from serbench.harness.metrics import RANKINGS, size
 
 if TYPE_CHECKING:
     from serbench.harness.session import Session
+    from serbench.leaderboard.ranking import Row
 
 __all__ = ["app", "main"]
 
@@ -171,13 +172,13 @@ def run(
 
 def _print_ranking(session: Session, as_json: bool) -> None:
     first = session.planned.specs[0]
-    rows = _ranked(
+    found = _ranked(
         session.db,
         machine=str(session.machine["key"]),
         corpus=first.corpus_name,
         backbone=first.backbone,
     )
-    rows = [row for row in rows if session.asked_for(row)]
+    rows = [row for row in map(dataclasses.asdict, found) if session.asked_for(row)]
     if as_json:
         console.print_json({"event": "ranking", "rows": rows}, compact=True)
     else:
@@ -201,7 +202,7 @@ def _warn_of_problems() -> None:
 
 def _ranked(
     db: str, *, by: str = "ccc", test_corpus: str | None = None, **filters: str | None
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     from serbench.leaderboard import queries, ranking
 
     engine = queries.open_for_reading(db)
@@ -209,8 +210,16 @@ def _ranked(
     chosen = ranking.chosen_runs(runs, by=by)
     evidence = queries.evidence(engine, chosen, test_corpus=test_corpus)
     current = {entry.name: entry.source_hash for entry in strategy.entries()}
-    rows = ranking.rank(runs, evidence, by=by, current=current)
-    return [dataclasses.asdict(row) for row in rows]
+    return ranking.rank(runs, evidence, by=by, current=current)
+
+
+class Layout(str, Enum):
+    """How `serbench rank` prints."""
+
+    table = "table"
+    csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
 
 
 @app.command()
@@ -229,9 +238,17 @@ def rank(
     suite: Suite = None,
     test_corpus: TestCorpus = None,
     plugin: Plugins = None,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            "--format", help="A table for the terminal or a document, or all columns as CSV."
+        ),
+    ] = Layout.table,
     as_json: Json = False,
 ) -> None:
     """Rank what the database holds; only rows that compare share a table."""
+    if as_json and layout is not Layout.table:
+        raise RequestError("--json and --format are two ways of printing: name one")
     strategy.discover(tuple(plugin or ()))
     filters = {
         "machine": machine,
@@ -243,13 +260,28 @@ def rank(
     }
     rows = _ranked(db, by=_score(by), **filters)
     if as_json:
-        console.print_json(rows)
+        console.print_json([dataclasses.asdict(row) for row in rows])
+    elif rows and layout is not Layout.table:
+        sys.stdout.write(_exported(rows, layout))
     elif rows:
-        console.ranking_table(rows)
+        console.ranking_table([dataclasses.asdict(row) for row in rows])
     elif any(filters.values()):
         console.say(f"{db} holds no runs like that; serbench rank alone tells of all it holds")
     else:
         console.say(f"{db} holds no runs; serbench run --all makes some")
+
+
+def _exported(rows: list[Row], layout: Layout) -> str:
+    from serbench.leaderboard import exports, tables
+
+    if layout is Layout.csv:
+        return exports.csv(tables.of_all_groups(rows)).decode()
+    write = exports.FORMATS[layout.value].write
+    documents = (
+        write(frame[tables.usual(frame, rows[0].ranked_by)], tables.formats(frame), title)
+        for title, frame in tables.by_group(rows).items()
+    )
+    return "\n".join(document.decode() for document in documents)
 
 
 def _score(name: str) -> str:
@@ -385,7 +417,7 @@ def _row_of(db: str, run: dict[str, Any]) -> dict[str, Any] | None:
     strategy.discover()
     filters = {key: run[key] for key in ("corpus", "backbone", "head")}
     rows = _ranked(db, machine=run["machine"]["key"], **filters)
-    return next((row for row in rows if run["id"] in row["run_ids"]), None)
+    return next((dataclasses.asdict(row) for row in rows if run["id"] in row.run_ids), None)
 
 
 @app.command()

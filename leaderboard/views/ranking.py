@@ -2,45 +2,218 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import functools
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from serbench.harness.metrics import RANKINGS, SCORED, noise_sentence
-from serbench.leaderboard import tables
+from serbench.harness.metrics import METRICS, RANKINGS, noise_sentence
+from serbench.leaderboard import curves, exports, filters, tables, weights
 from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.views.reading import database, validation, version
 
 __all__ = ["page"]
 
-LONG_NAME = 30
-"""Letters from which on names have a wide column."""
+LONG_NAME = 34
+"""Letters from which on names have several lines."""
+NAME_WIDTH, LINE, LINES, MOST_HEIGHT = 240, 36, 66, 900
+"""Pixels: of names, of a row of one line and of several (which Streamlit breaks from 65 on), and of
+a table before it scrolls."""
+MOST_WEIGHT = 10
+RUN_PAGE = "run"
+"""Address of the page of one run, and the name of its module."""
 
 
 def page(rows: Sequence[Row]) -> None:
     """Draw it."""
-    show_table(rows)
+    with st.sidebar:
+        shown = _filtered(rows)
+    if not shown:
+        st.info("No row has all that was asked for in the sidebar.")
+        return
+    controls = st.container(horizontal=True)
+    with controls.popover("Your own order", icon=":material/balance:"):
+        given, labels = _weights(rows)
+    frame = _table(rows, shown, given)
+    with controls.popover("Columns", icon=":material/view_column:"):
+        columns = _columns(frame, rows[0].ranked_by)
+        if not any(given.values()):
+            frame = tables.best_first(frame, _order(frame[columns]))
+    if any(given.values()):
+        st.info(weights.sentence(given, labels), icon=":material/person:")
+        frame = tables.best_first(frame, tables.OWN) if tables.OWN in frame else frame
+    frame = frame[columns]
+    with controls.popover("Download", icon=":material/download:"):
+        _downloads(frame, tables.heading(rows[0]))
+    chosen = show_table(frame)
+    if chosen is not None:
+        _show_runs(shown[chosen])
+    _show_legend(rows, shown)
 
 
-def show_table(rows: Sequence[Row]) -> None:
-    """The ranked table."""
-    frame = tables.table(rows)
-    long = frame["Configuration"].str.len().max() > LONG_NAME
-    width: Literal["medium", "large"] = "large" if long else "medium"
-    scores = {tables.scaled_title(key) for key in SCORED}
-    figures = frame.select_dtypes("number").columns.difference(["Rank", "Seeds"])
-    columns = {
-        "Configuration": st.column_config.TextColumn(width=width, pinned=True),
-        **{
-            name: st.column_config.NumberColumn(format="%.3f" if name in scores else "%.4g")
-            for name in figures
-        },
+def _filtered(rows: Sequence[Row]) -> list[Row]:
+    """Let the reader choose rows by what they differ in."""
+    chosen = {
+        name: st.multiselect(
+            name.capitalize(), values, key=name, bind="query-params", placeholder="All"
+        )
+        for name, values in filters.options(rows).items()
     }
-    st.dataframe(frame, hide_index=True, column_config=columns, placeholder="–", key="ranking")
+    return filters.kept(rows, chosen)
+
+
+def _weights(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, str]]:
+    """Let the reader weigh measures; with the label of each."""
+    labels = weights.known(rows)
     st.caption(
-        "Rows that share a rank cannot be told apart: the 95 % interval of their difference, from "
-        "a bootstrap over speakers and seeds, includes zero, or it is no larger than "
-        "a run's from its own repeat. Rows of cost only share ranks by seconds. ● marks rows that "
-        f"no other beats in {RANKINGS[rows[0].ranked_by].label}, time and memory together. "
+        "Give weights to put rows in an order of your own. A score counts in proportion, a cost by "
+        "its logarithm, each from the worst to the best row of this comparison."
+    )
+    given = {
+        key: st.slider(
+            label,
+            0,
+            MOST_WEIGHT,
+            key=f"weight_{key}",
+            bind="query-params",
+            help=METRICS[key].description if key in METRICS else None,
+        )
+        for key, label in labels.items()
+    }
+    return {key: float(weight) for key, weight in given.items()}, labels
+
+
+def _table(rows: Sequence[Row], shown: Sequence[Row], given: Mapping[str, float]) -> pd.DataFrame:
+    """All columns of the shown rows; own scores are told by all rows of the comparison."""
+    path = database()
+    ids = tuple(run_id for row in shown for run_id in row.run_ids)
+    own = dict(zip((row.run_ids for row in rows), weights.weighted(rows, given), strict=True))
+    lines = curves.by_row(shown, validation(path, version(path), ids))
+    return tables.table(shown, own=own, curves=lines)
+
+
+def _columns(frame: pd.DataFrame, ranked_by: str) -> list[str]:
+    """Let the reader add columns to the usual ones, and hide some of these."""
+    usual = tables.usual(frame, ranked_by)
+    more = [name for name in map(str, frame) if name not in usual]
+    hidable = [name for name in usual if name not in tables.FIXED]
+    added = st.multiselect(
+        "Add columns", more, key="add", bind="query-params", placeholder="None more"
+    )
+    hidden = st.multiselect(
+        "Hide columns", hidable, key="hide", bind="query-params", placeholder="None"
+    )
+    return [
+        name for name in map(str, frame) if name in added or (name in usual and name not in hidden)
+    ]
+
+
+def _order(frame: pd.DataFrame) -> str:
+    """Let the reader choose the column that orders the table."""
+    known = [name for name in tables.formats(frame) if name != tables.CURVE]
+    chosen = st.selectbox("Order by", known, key="order_by", bind="query-params", required=True)
+    return chosen or known[0]
+
+
+def _downloads(frame: pd.DataFrame, title: str) -> None:
+    """Files of just what is shown."""
+    numbers = tables.formats(frame)
+    for name, kind in exports.FORMATS.items():
+        st.download_button(
+            kind.label,
+            functools.partial(kind.write, frame, numbers, title),
+            file_name=f"ranking{kind.suffix}",
+            mime=kind.mime,
+            key=f"download_{name}",
+            on_click="ignore",
+            width="stretch",
+        )
+    st.caption(
+        "Rows, columns and order as chosen here. A click on a heading sorts on the screen alone."
+    )
+
+
+def show_table(frame: pd.DataFrame) -> int | None:
+    """The ranked table; what is chosen in it, by the table's index."""
+    row_height = LINES if _has_long_names(frame) else LINE
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        column_config=_column_config(frame),
+        placeholder="–",
+        row_height=row_height,
+        height=min((len(frame) + 1) * row_height + 2, MOST_HEIGHT),
+        # A selection is of a place in the table, and means another row once rows change.
+        key=f"ranking_{'_'.join(map(str, frame.index))}",
+        on_select="rerun",
+        selection_mode="single-row",
+        alt="Ranked configurations, one a line",
+    )
+    places = event["selection"]["rows"]
+    return int(frame.index[places[0]]) if places and places[0] < len(frame) else None
+
+
+def _has_long_names(frame: pd.DataFrame) -> bool:
+    return bool(frame[tables.NAME].str.len().max() > LONG_NAME)
+
+
+def _column_config(frame: pd.DataFrame) -> dict[str, Any]:
+    told, numbers = tables.explanations(frame), tables.formats(frame)
+    config: dict[str, Any] = {
+        name: st.column_config.NumberColumn(format=numbers[name], help=told.get(name))
+        if name in numbers
+        else st.column_config.TextColumn(help=told.get(name))
+        for name in map(str, frame)
+    }
+    config["Rank"] = st.column_config.NumberColumn(format="%.0f", pinned=True, help=told["Rank"])
+    config[tables.NAME] = st.column_config.TextColumn(
+        width=NAME_WIDTH if _has_long_names(frame) else None, pinned=True, help=told[tables.NAME]
+    )
+    if tables.NOTES in frame:
+        config[tables.NOTES] = st.column_config.TextColumn(width=110, help=told[tables.NOTES])
+    if tables.CURVE in frame:
+        lines = frame[tables.CURVE].dropna()
+        config[tables.CURVE] = st.column_config.LineChartColumn(
+            width=120,
+            help=told[tables.CURVE],
+            y_min=min(map(min, lines)),
+            y_max=max(map(max, lines)),
+        )
+    return config
+
+
+def _show_runs(row: Row) -> None:
+    """Links from a chosen row to the pages of its runs."""
+    st.text(row.name)
+    if not row.run_ids:
+        st.caption("None of its runs ended well.")
+    if find_spec(f"serbench.leaderboard.views.{RUN_PAGE}") is None:
+        return
+    # Streamlit knows pages by their address, whatever they draw.
+    target = st.Page(lambda: None, title="Run", url_path=RUN_PAGE)
+    with st.container(horizontal=True):
+        for run_id in row.run_ids:
+            st.page_link(
+                target,
+                label=f"Run {run_id}",
+                icon=":material/description:",
+                query_params={"run": str(run_id)},
+            )
+
+
+def _show_legend(rows: Sequence[Row], shown: Sequence[Row]) -> None:
+    part = (
+        f"{len(shown)} of the {len(rows)} rows of this comparison are shown; ranks are among all. "
+        if len(shown) < len(rows)
+        else ""
+    )
+    st.caption(
+        f"{part}Rows that share a rank cannot be told apart: the 95 % interval of their "
+        "difference, from a bootstrap over speakers and seeds, includes zero, or it is no larger "
+        "than a run's from its own repeat. Rows of cost only share ranks by seconds. ● marks rows "
+        f"that no other beats in {RANKINGS[rows[0].ranked_by].label}, time and memory together. "
         f"{noise_sentence(vars(rows[0]))}"
     )

@@ -33,6 +33,7 @@ __all__ = [
     "run_predictions",
     "runs",
     "seeds",
+    "validation",
     "version",
 ]
 
@@ -101,6 +102,14 @@ def compared(
     engine = queries.open_for_reading(url_or_path)
     runs = queries.comparable_with(engine, (*a, *b))
     return comparison.compare(runs, queries.evidence(engine, (*a, *b)), a, b)
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=8)
+def validation(
+    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
+) -> pd.DataFrame:
+    """The validation CCC of runs by epoch; `version` keys the cache."""
+    return queries.validation(queries.open_for_reading(url_or_path), run_ids)
 
 
 @st.cache_data(show_spinner="Reading the annotators", ttl=60, max_entries=4)
