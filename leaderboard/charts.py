@@ -17,8 +17,11 @@ __all__ = ["front", "heat_map", "pareto", "persons"]
 
 LOG_RATIO = 20
 """An axis whose largest value is so many times its smallest is logarithmic."""
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#999999"]
-"""Okabe and Ito's palette, which the colour-blind can tell apart."""
+COLOURS = ["#0068B0", "#D08000", "#009E73", "#C46EA8", "#B03A2E", "#4398D6", "#6F7A10", "#8C8C8C"]
+"""Okabe and Ito's palette, which the colour-blind can tell apart, its light shades darkened until
+each stands out (3:1) from a white background and from a dark one."""
+INK = "#7A7A7A"
+"""Of what is no data: read on either background."""
 BOX, ROW, AROUND = 12, 36, 140
 """Pixels of a box's height, of a row's with two of them, and of legend and axis."""
 MOST_DOTS = 200
@@ -62,7 +65,7 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     on_front = base.transform_filter(alt.datum.front)
     line = on_front.mark_line(
         interpolate="step-after" if _lower_is_better(x) else "step-before",
-        color="#999999",
+        color=INK,
         strokeDash=[4, 3],
     )
     bars = (
@@ -72,7 +75,12 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     )
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         color=colour,
-        shape=alt.Shape("cached:N", title="Features", scale=_shapes()),
+        shape=alt.Shape(
+            "cached:N",
+            title="Features",
+            scale=_shapes(),
+            legend=alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK),
+        ),
         tooltip=[
             alt.Tooltip("name:N", title="Configuration"),
             alt.Tooltip("rank:N", title="Rank"),
@@ -83,7 +91,7 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
             alt.Tooltip("notes:N", title="Notes"),
         ],
     )
-    names = on_front.mark_text(align="left", dx=8, dy=-8).encode(text="name:N")
+    names = on_front.mark_text(align="left", dx=8, dy=-8, color=INK).encode(text="name:N")
     return alt.LayerChart(layer=[line, bars, dots, names], width="container", height=420)
 
 

@@ -43,5 +43,6 @@ def show_plot(rows: Sequence[Row]) -> None:
     y = right.selectbox("Gain", goods, format_func=tables.scaled_title, key="y")
     if x is None or y is None:  # a box that was cleared
         return
-    st.altair_chart(charts.pareto(rows, x, y))
+    axes = f"{tables.scaled_title(y)} against {tables.scaled_title(x)}"
+    st.altair_chart(charts.pareto(rows, x, y), alt=f"{axes}: a dot a row, and the Pareto front")
     st.caption(" ".join(METRICS[key].description for key in (x, y)))
