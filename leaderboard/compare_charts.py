@@ -23,8 +23,8 @@ MOST_ROWS = len(COLOURS)
 """Rows that colours tell apart."""
 LINE, SPACE = 16, 22
 """Pixels of a dot's height, and between those of one name and the next."""
-AROUND = 70
-"""Pixels of an axis with its title."""
+AROUND, PLOT = 80, 260
+"""Pixels of an axis with its title, and of what is drawn beside one that has no names."""
 
 
 def score_differences(frame: pd.DataFrame, rows: Sequence[str]) -> alt.LayerChart:
@@ -101,7 +101,10 @@ def by_label(frame: pd.DataFrame, rows: Sequence[str], title: str) -> alt.LayerC
         color=_colour("row", rows, rows),
         tooltip=[*_of_range(), *_figures(value="Error")],
     )
-    return _layered([base.mark_line(), base.mark_point(filled=True, size=60, opacity=1)], 300)
+    return _layered(
+        [base.mark_line(), base.mark_point(filled=True, size=60, opacity=1)],
+        PLOT + len(rows) * SPACE,
+    )
 
 
 def label_differences(frame: pd.DataFrame, rows: Sequence[str], title: str) -> alt.LayerChart:
@@ -121,7 +124,7 @@ def label_differences(frame: pd.DataFrame, rows: Sequence[str], title: str) -> a
         bounds.encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
         base.mark_point(filled=True, size=70, opacity=1).encode(y=alt.Y("difference:Q")),
     ]
-    return _layered(layers, 300)
+    return _layered(layers, PLOT + len(rows) * SPACE)
 
 
 def curves(frame: pd.DataFrame, rows: Sequence[str]) -> alt.LayerChart:
@@ -155,7 +158,7 @@ def curves(frame: pd.DataFrame, rows: Sequence[str]) -> alt.LayerChart:
         ),
         base.mark_line(point=True).encode(y=alt.Y("mean:Q", title=title, scale=scale)),
     ]
-    return _layered(layers, 320)
+    return _layered(layers, PLOT + len(rows) * SPACE)
 
 
 def _layered(layers: list[Any], height: int) -> alt.LayerChart:
@@ -163,7 +166,7 @@ def _layered(layers: list[Any], height: int) -> alt.LayerChart:
 
 
 def _height(names: int, rows: int) -> int:
-    return AROUND + names * max(SPACE, LINE * rows)
+    return AROUND + rows * SPACE + names * max(SPACE, LINE * rows)
 
 
 def _zero(channel: Literal["x", "y"]) -> alt.Chart:
@@ -177,7 +180,12 @@ def _zero(channel: Literal["x", "y"]) -> alt.Chart:
 def _dotted(names: str, row: str, order: Sequence[str], rows: Sequence[str]) -> dict[str, Any]:
     """Names one below the other, the rows of each beside its name."""
     return {
-        "y": alt.Y(f"{names}:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150)),
+        "y": alt.Y(
+            f"{names}:N",
+            title=None,
+            sort=list(order),
+            axis=alt.Axis(labelLimit=150, labelOverlap=False),
+        ),
         "yOffset": alt.YOffset(f"{row}:N", sort=list(rows[1:])),
         "color": _colour(row, rows[1:], rows),
     }
@@ -190,7 +198,7 @@ def _colour(field: str, shown: Sequence[str], rows: Sequence[str]) -> alt.Color:
         f"{field}:N",
         title=None,
         scale=alt.Scale(domain=list(shown), range=[colours[name] for name in shown]),
-        legend=alt.Legend(orient="top", columns=1, labelLimit=300),
+        legend=alt.Legend(orient="top", columns=1, labelLimit=300, symbolOpacity=1),
     )
 
 

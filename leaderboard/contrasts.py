@@ -276,7 +276,7 @@ def scores(told: Mapping[str, Comparison]) -> pd.DataFrame:
 
     Returns:
         frame with the columns Score, Row, Value, 95 %, First, Difference, low, high (its 95 %
-        interval) and Verdict, those of one score together
+        interval), Verdict and Meaning, those of one score together
     """
     lines = [
         {
@@ -288,12 +288,19 @@ def scores(told: Mapping[str, Comparison]) -> pd.DataFrame:
             "low": each.difference_low,
             "high": each.difference_high,
             "Verdict": _verdict(each),
+            "Meaning": _meaning(each.key),
         }
         for name, comparison in told.items()
         for each in (*comparison.ccc, *comparison.distances, *comparison.annotators)
     ]
-    columns = ("Score", "Row", "Value", "First", "Difference", "low", "high", "Verdict")
-    return _together(lines, columns, columns[2:-1])
+    columns = ("Score", "Row", "Value", "First", "Difference", "low", "high")
+    return _together(lines, (*columns, "Verdict", "Meaning"), columns[2:])
+
+
+def _meaning(key: str) -> str:
+    if key in METRICS:
+        return METRICS[key].description
+    return f"Mean of {' and '.join(METRICS[part].label for part in RANKINGS[key].keys)}."
 
 
 def _verdict(each: Accuracy) -> str:
@@ -324,8 +331,10 @@ def costs(told: Mapping[str, Comparison]) -> pd.DataFrame:
             "First": written(cost.key, cost.b),
             "Ratio": cost.ratio,
             "Noise": "within the noise" if cost.tie else "",
+            "Meaning": METRICS[cost.key].description,
         }
         for name, comparison in told.items()
         for cost in comparison.costs
     ]
-    return _together(lines, ("Cost", "Row", "Value", "First", "Ratio", "Noise"), ("Ratio",))
+    columns = ("Cost", "Row", "Value", "First", "Ratio", "Noise", "Meaning")
+    return _together(lines, columns, ("Ratio",))

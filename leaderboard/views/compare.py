@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS
 from serbench.leaderboard import compare_charts, contrasts, queries, queries_epochs
@@ -71,7 +72,12 @@ def show_differences(runs: Runs, path: str) -> None:
         st.dataframe(
             scores.rename(columns={"low": "95 % from", "high": "95 % to"}),
             hide_index=True,
-            column_config={**columns, "95 % from": three, "95 % to": three},
+            column_config={
+                **columns,
+                "95 % from": three,
+                "95 % to": three,
+                "Meaning": st.column_config.TextColumn(width="large"),
+            },
             placeholder="–",
             key="scores",
         )
@@ -79,7 +85,10 @@ def show_differences(runs: Runs, path: str) -> None:
     st.dataframe(
         contrasts.costs(told),
         hide_index=True,
-        column_config={"Ratio": st.column_config.NumberColumn(format="%.2f")},
+        column_config={
+            "Ratio": st.column_config.NumberColumn(format="%.2f"),
+            "Meaning": st.column_config.TextColumn(width="large"),
+        },
         placeholder="–",
         key="costs",
     )
@@ -126,9 +135,7 @@ def seeds_of(runs: Runs, path: str) -> dict[int, int]:
     return seeds(path, version(path), tuple(i for ids in runs.values() for i in ids))
 
 
-def _box(
-    where: st.delta_generator.DeltaGenerator, title: str, names: Mapping[str, str], key: str
-) -> str:
+def _box(where: DeltaGenerator, title: str, names: Mapping[str, str], key: str) -> str:
     chosen: str | None = where.selectbox(
         title,
         list(names),
@@ -144,8 +151,8 @@ def show_speakers(given: Shared, error: str) -> None:
     """Differences of the error and of the CCC by speaker."""
     left, right = st.columns(2)
     frames = {
-        f"{ERRORS[error]}, less the first row's": contrasts.error_by_speaker(given, error),
-        "CCC, less the first row's": contrasts.ccc_by_speaker(given),
+        f"Difference in {ERRORS[error].lower()}": contrasts.error_by_speaker(given, error),
+        "Difference in CCC": contrasts.ccc_by_speaker(given),
     }
     for (title, frame), column in zip(frames.items(), (left, right), strict=True):
         if frame.empty:
@@ -154,7 +161,7 @@ def show_speakers(given: Shared, error: str) -> None:
         order = contrasts.ends(frame, MOST_SPEAKERS)
         column.altair_chart(
             compare_charts.by_speaker(frame, order, given.rows, title),
-            alt=f"{title}, by speaker: a dot a speaker, from the lowest to the highest",
+            alt=f"{title} to the first row, by speaker, from the lowest to the highest",
         )
     speakers = len(set(given.speakers))
     some = f" Of {speakers} speakers, those at either end." if speakers > MOST_SPEAKERS else ""
@@ -179,7 +186,7 @@ def show_labels(given: Shared, error: str) -> None:
         compare_charts.by_label(frame, given.rows, title), alt=f"{title} by range of the label"
     )
     right.altair_chart(
-        compare_charts.label_differences(frame, given.rows, f"{title}, less the first row's"),
+        compare_charts.label_differences(frame, given.rows, "Difference in error"),
         alt=f"{title} less the first row's, with 95 % intervals, by range of the label",
     )
     st.caption(

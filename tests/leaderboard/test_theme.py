@@ -45,7 +45,11 @@ def faded(colour: str, background: str) -> str:
 def test_all_that_is_drawn_stands_out_from_the_background(name: str) -> None:
     theme = THEMES[name]
     background = theme["backgroundColor"]
-    for colour in (*COLOURS, INK, theme["primaryColor"]):
+    for colour in (*COLOURS, INK, THEMES["primaryColor"]):
         assert contrast(colour, background) >= MARKS, colour
     for colour in (theme["linkColor"], faded(theme["textColor"], background)):
         assert contrast(colour, background) >= TEXT, colour
+
+
+def test_what_is_chosen_can_be_read() -> None:
+    assert contrast("#ffffff", THEMES["primaryColor"]) >= TEXT

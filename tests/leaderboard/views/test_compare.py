@@ -46,7 +46,7 @@ def test_where_they_differ_is_drawn_by_dimension_and_error(page: Any, filled: An
     assert len(charts_of(shown)) == 1 + 2 + 2 + 1
     told = [chart.proto.alt for chart in charts_of(shown)]
     assert all(told)
-    assert "Mean squared error, less the first row's" in told[1]
+    assert "mean squared error to the first row" in told[1]
 
 
 def test_one_row_chosen_is_compared_with_none(page: Any, filled: Any) -> None:
