@@ -431,10 +431,9 @@ def leaderboard(db: Database = "runs.db") -> None:
     # Importing the page would draw it here.
     page = find_spec("serbench.leaderboard.app")
     assert page is not None
-    options = ("--browser.gatherUsageStats=false", "--server.address=localhost")
-    words = ("-m", "streamlit", "run", str(page.origin), *options, "--", "--db", db)
+    words = ("-m", "streamlit", "run", str(page.origin), "--server.address=localhost")
     # In this process's place, so that whoever ends it ends the server.
-    os.execv(sys.executable, [sys.executable, *words])
+    os.execv(sys.executable, [sys.executable, *words, "--", "--db", db])
 
 
 @app.command()

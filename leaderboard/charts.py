@@ -13,14 +13,19 @@ from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.spreads import WAYS
 from serbench.leaderboard.tables import SCALES, marks, scaled_title
 
-__all__ = ["front", "heat_map", "pareto", "persons"]
+__all__ = ["front", "heat_map", "pareto", "persons", "raters"]
 
 LOG_RATIO = 20
 """An axis whose largest value is so many times its smallest is logarithmic."""
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#999999"]
-"""Okabe and Ito's palette, which the colour-blind can tell apart."""
-BOX, ROW, AROUND = 12, 36, 140
-"""Pixels of a box's height, of a row's with two of them, and of legend and axis."""
+COLOURS = ["#0068B0", "#D08000", "#009E73", "#C46EA8", "#B03A2E", "#4398D6", "#6F7A10", "#8C8C8C"]
+"""Okabe and Ito's palette, which the colour-blind can tell apart, its light shades darkened until
+each stands out (3:1) from a white background and from a dark one."""
+INK = "#7A7A7A"
+"""Of what is no data: read on either background."""
+BOX, ROW, AROUND = 12, 56, 120
+"""Pixels of a box's height, of a row's with two of them and its name, and of legend and axis."""
+NAMED = 0.45
+"""Share of a row's height that its name takes."""
 MOST_DOTS = 200
 """Annotators a row of whom each is drawn; of more the quartiles say enough."""
 SPREAD = ("mean", "lowest", "lower", "median", "upper", "highest")
@@ -62,7 +67,7 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     on_front = base.transform_filter(alt.datum.front)
     line = on_front.mark_line(
         interpolate="step-after" if _lower_is_better(x) else "step-before",
-        color="#999999",
+        color=INK,
         strokeDash=[4, 3],
     )
     bars = (
@@ -72,7 +77,12 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
     )
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         color=colour,
-        shape=alt.Shape("cached:N", title="Features", scale=_shapes()),
+        shape=alt.Shape(
+            "cached:N",
+            title="Features",
+            scale=_shapes(),
+            legend=alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK),
+        ),
         tooltip=[
             alt.Tooltip("name:N", title="Configuration"),
             alt.Tooltip("rank:N", title="Rank"),
@@ -83,7 +93,7 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
             alt.Tooltip("notes:N", title="Notes"),
         ],
     )
-    names = on_front.mark_text(align="left", dx=8, dy=-8).encode(text="name:N")
+    names = on_front.mark_text(align="left", dx=8, dy=-8, color=INK).encode(text="name:N")
     return alt.LayerChart(layer=[line, bars, dots, names], width="container", height=420)
 
 
@@ -97,18 +107,25 @@ def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> a
     """
     ways = [way for way in WAYS.values() if way in set(spread["way"])]
     rows = [name for name in order if name in set(spread["row"])]
-    # Each part of a long name has a line of its own.
+    # Names above their boxes, since beside them they would leave no room on a narrow screen.
     axis = alt.Axis(
-        labelExpr="split(replace(datum.label, '@', '|@'), '|')", labelLimit=260, labelOffset=-6
+        labelAlign="left",
+        labelPadding=-4,
+        labelOffset=-ROW / 2 + 4,
+        labelLimit=320,
+        labelOverlap=False,
+        ticks=False,
+        domain=False,
     )
+    bands = alt.Scale(paddingInner=NAMED, paddingOuter=NAMED)
     encoded: dict[str, Any] = {
-        "y": alt.Y("row:N", title=None, sort=rows, axis=axis),
+        "y": alt.Y("row:N", title=None, sort=rows, axis=axis, scale=bands),
         "yOffset": alt.YOffset("way:N", sort=ways),
         "color": alt.Color(
             "way:N",
             title=None,
             scale=alt.Scale(domain=ways, range=COLOURS[: len(ways)]),
-            legend=alt.Legend(orient="top"),
+            legend=alt.Legend(orient="top", columns=1, symbolOpacity=1),
         ),
     }
     told = [
@@ -133,6 +150,28 @@ def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> a
         layers.append(dots.encode(**encoded, x="ccc:Q", tooltip=tooltip))
     height = AROUND + max(len(rows), 1) * ROW
     return alt.LayerChart(layer=layers, width="container", height=height)
+
+
+def raters(each: pd.DataFrame) -> alt.Chart:
+    """How many utterances have how many raters.
+
+    Args:
+        each: from `spreads.agreement`
+    """
+    counts = each.groupby("raters", as_index=False).agg(utterances=("utterance", "size"))
+    chart: alt.Chart = (
+        alt.Chart(counts, width="container", height=220)
+        .mark_bar(color=COLOURS[0])
+        .encode(
+            x=alt.X("raters:O", title="Raters of an utterance", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("utterances:Q", title="Utterances", axis=alt.Axis(tickMinStep=1)),
+            tooltip=[
+                alt.Tooltip("raters:O", title="Raters"),
+                alt.Tooltip("utterances:Q", title="Utterances"),
+            ],
+        )
+    )
+    return chart
 
 
 def heat_map(cells: pd.DataFrame, most: float, title: str) -> alt.LayerChart:

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from serbench.harness.metrics import RANKED_DIMENSIONS, tvd
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 
-__all__ = ["MAPS", "WAYS", "cells", "persons", "quartiles"]
+__all__ = ["MAPS", "WAYS", "agreed", "agreement", "cells", "persons", "quartiles"]
 
 WAYS = {"ccc": "not told who rated", "ccc_told": "told who rated"}
 """By the column of the table of annotators how predictions were made."""
@@ -90,4 +91,81 @@ def _cells(masses: npt.NDArray[np.float64]) -> pd.DataFrame:
             "mass": masses.ravel(),
         }
     )
+    return frame
+
+
+def agreement(spreads: Spreads) -> pd.DataFrame:
+    """How far the raters of each utterance agree, as far as its rated distribution tells.
+
+    Positions are the middles of the distribution's cells, on a scale from -1 to 1.
+
+    Returns:
+        frame with a line an utterance, and the columns utterance, raters (how many), fullest (the
+        largest mass of a cell), apart (TVD between its distribution and the mean over utterances),
+        and for each dimension `mean_` and `sd_`: mean and standard deviation of its distribution
+    """
+    rated = spreads.masses["rated"]
+    count = rated.shape[-1]
+    middles = (np.arange(count) + 0.5) * 2 / count - 1
+    columns = {
+        "fullest": rated.max(axis=(1, 2)),
+        "apart": tvd(rated, np.broadcast_to(rated.mean(axis=0), rated.shape)),
+    }
+    for name, over in zip(RANKED_DIMENSIONS, (2, 1), strict=True):
+        masses = rated.sum(axis=over)
+        mean = masses @ middles
+        columns[f"mean_{name}"] = mean
+        columns[f"sd_{name}"] = np.sqrt(np.maximum(masses @ middles**2 - mean**2, 0))
+    frame: pd.DataFrame = spreads.utterances[["utterance", "raters"]].assign(**columns)
+    return frame
+
+
+def agreed(each: pd.DataFrame) -> pd.DataFrame:
+    """What all utterances together tell of it.
+
+    Args:
+        each: from `agreement`
+
+    Returns:
+        frame with a line a figure, and the columns Figure, Value and Meaning
+    """
+    lines = [
+        ("Raters", each["raters"].mean(), "Of an utterance, mean over utterances."),
+        (
+            "Fullest cell",
+            each["fullest"].mean(),
+            "Share of an utterance's distribution in its fullest cell, mean over utterances: 1 if "
+            "all raters of each utterance choose the same cell, 1/16 if they know nothing.",
+        ),
+        (
+            "TVD to the mean",
+            each["apart"].mean(),
+            "Between an utterance's distribution and the mean over all, mean over utterances: what "
+            "whoever predicts the same for every utterance gets at best about.",
+        ),
+    ]
+    for name in RANKED_DIMENSIONS:
+        within, between = (each[f"sd_{name}"] ** 2).mean(), each[f"mean_{name}"].var(ddof=0)
+        share = between / (within + between) if within + between > 0 else np.nan
+        lines += [
+            (
+                f"Spread of {name} within",
+                np.sqrt(within),
+                "Standard deviation of an utterance's ratings about their mean, on a scale from -1 "
+                "to 1: the smaller, the more raters agree.",
+            ),
+            (
+                f"Spread of {name} between",
+                np.sqrt(between),
+                "Standard deviation of the utterances' mean ratings, on the same scale.",
+            ),
+            (
+                f"Share of {name} between",
+                share,
+                "Share of the variance of all ratings that lies between utterances: 1 if raters "
+                "agree wholly. With few raters an utterance it is too high, since the mean of few "
+                "ratings varies by itself.",
+            ),
+        ]
+    frame: pd.DataFrame = pd.DataFrame(lines, columns=["Figure", "Value", "Meaning"])
     return frame

@@ -141,7 +141,8 @@ def table(
     columns = [name for name in lines[0] if name in filled or name == "Rank"]
     frame: pd.DataFrame = pd.DataFrame(lines, columns=columns)
     # Rows without a rank would else make all ranks fractions.
-    return frame.astype({"Rank": "Int64"})
+    ranked: pd.DataFrame = frame.astype({"Rank": "Int64"})
+    return ranked
 
 
 def _line(

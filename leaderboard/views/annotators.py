@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from serbench.harness.metrics import RANKED_DIMENSIONS, RANKINGS
 from serbench.leaderboard import charts, spreads, tables
+from serbench.leaderboard.contrasts import named
+from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.views.reading import database, distributions, persons, seeds, version
 
 __all__ = ["page"]
 
-EVERY = ""
-"""Stands where an utterance does for all: a box whose value is None shows as empty."""
+EVERY = "all of them"
+"""Stands where an utterance does for the mean over all."""
 ORDERS = {"highest TVD": ("tvd", False), "lowest TVD": ("tvd", True), "name": ("utterance", True)}
 """Of utterances: by which column, and whether upwards."""
 
@@ -40,6 +43,7 @@ def show_annotators(rows: Sequence[Row], path: str) -> None:
 
 def show_persons(rows: Sequence[Row], path: str) -> None:
     """How well single annotators are predicted, by row."""
+    st.header("Single annotators")
     run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
     each = spreads.persons(rows, persons(path, version(path), run_ids))
     known = [name for name in RANKED_DIMENSIONS if name in set(each["dimension"])]
@@ -47,7 +51,10 @@ def show_persons(rows: Sequence[Row], path: str) -> None:
         its = each[each["dimension"] == dimension]
         column.markdown(f"**{dimension.capitalize()}**")
         chart = charts.persons(its, spreads.quartiles(its), [row.name for row in rows])
-        column.altair_chart(chart)
+        column.altair_chart(
+            chart,
+            alt=f"CCC of {dimension} over annotators, by row: quartiles and single annotators",
+        )
     st.caption(
         "CCC over each annotator's own ratings, mean over seeds: line from the lowest to the "
         "highest annotator, box from the first to the third quartile, tick at the median."
@@ -55,32 +62,65 @@ def show_persons(rows: Sequence[Row], path: str) -> None:
 
 
 def show_distributions(rows: Sequence[Row], path: str) -> None:
-    """Rated and predicted distributions of a row, beside each other."""
-    names = {row.run_ids: row.name for row in rows}
-    of_row, of_seed, of_order = st.columns((3, 1, 2))
-    ids = of_row.selectbox("Distributions of", list(names), format_func=names.__getitem__, key="of")
-    if ids is None:  # a box that was cleared
-        return
+    """Rated and predicted distributions of a row, beside each other, and how far raters agree."""
+    st.header("Distributions")
+    names = named(rows)
+    left, right = st.columns((3, 1))
+    name = box(left, "Distributions of", list(names), "distributions")
+    ids = names[name].run_ids
     of = seeds(path, version(path), ids)
-    seed = of_seed.selectbox("Seed", sorted(set(of.values())), key="seed")
+    numbers = {str(seed): seed for seed in sorted(set(of.values()))}
+    seed = numbers[box(right, "Seed", list(numbers), "distributions_seed")]
     told = distributions(path, version(path), tuple(i for i in ids if of[i] == seed))
-    order = of_order.selectbox("Utterances by", list(ORDERS), key="order")
-    utterance = chosen_utterance(told.utterances, order or next(iter(ORDERS)))
+    utterance = chosen_utterance(told.utterances)
     maps = spreads.cells(told, utterance)
     most = max(frame["mass"].max() for frame in maps.values())
-    for (name, frame), column in zip(maps.items(), st.columns(len(maps)), strict=True):
-        column.altair_chart(charts.heat_map(frame, most, spreads.MAPS[name]))
+    of_what = utterance or "all utterances"
+    for (key, frame), column in zip(maps.items(), st.columns(len(maps)), strict=True):
+        column.altair_chart(
+            charts.heat_map(frame, most, spreads.MAPS[key]),
+            alt=f"{spreads.MAPS[key]} distribution of {of_what} over activation and valence",
+        )
     st.caption(tables.distances(told.utterances, utterance))
+    show_agreement(told)
 
 
-def chosen_utterance(utterances: pd.DataFrame, order: str) -> str | None:
+def chosen_utterance(utterances: pd.DataFrame) -> str | None:
     """Let the reader choose an utterance; None for all together."""
-    column, upwards = ORDERS[order]
+    left, right = st.columns((1, 3))
+    column, upwards = ORDERS[box(left, "Utterances by", list(ORDERS), "utterances_by")]
     ordered = utterances.sort_values([column, "utterance"], ascending=[upwards, True])
-    lines = zip(ordered["utterance"], ordered["tvd"], ordered["raters"], strict=True)
-    words = {
-        EVERY: f"mean over all {len(ordered):,}",
-        **{name: f"{name} (TVD {tvd:.3f}, {raters} raters)" for name, tvd, raters in lines},
-    }
-    chosen = st.selectbox("Utterance", list(words), format_func=words.__getitem__, key="utterance")
-    return chosen or None
+    chosen = box(right, "Utterance", [EVERY, *ordered["utterance"]], "utterance")
+    return None if chosen == EVERY else chosen
+
+
+def box(where: DeltaGenerator, title: str, options: Sequence[str], key: str) -> str:
+    """One of the options, which the address keeps as it stands there."""
+    chosen = where.selectbox(title, options, key=key, bind="query-params", required=True)
+    return chosen or options[0]
+
+
+def show_agreement(told: Spreads) -> None:
+    """How far those who rated agree, whatever was predicted."""
+    st.header("Agreement of raters")
+    if "rated" not in told.masses:
+        st.info("The database holds no rated distributions of this row.")
+        return
+    each = spreads.agreement(told)
+    left, right = st.columns((1, 2))
+    left.altair_chart(charts.raters(each), alt="How many utterances have how many raters")
+    right.dataframe(
+        spreads.agreed(each),
+        hide_index=True,
+        column_config={
+            "Value": st.column_config.NumberColumn(format="%.3f"),
+            "Meaning": st.column_config.TextColumn(width="large"),
+        },
+        key="agreement",
+    )
+    st.caption(
+        f"Of the {len(each):,} utterances of the test split that have a distribution, as the head "
+        "of this row estimates it from their ratings. Single ratings are not in the database, nor "
+        "who rated which utterance, so that agreement of one rater with another, or Krippendorff's "
+        "alpha, cannot be told here: `serbench corpus check` tells it from the corpus."
+    )

@@ -1,16 +1,26 @@
-"""The page of two rows beside each other."""
+"""The page of rows beside each other: how far apart they are, and where."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from serbench.leaderboard import tables
+from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS
+from serbench.leaderboard import compare_charts, contrasts, queries, queries_epochs
+from serbench.leaderboard.contrasts import ERRORS, FEWEST_UTTERANCES, Shared
 from serbench.leaderboard.ranking import Row
-from serbench.leaderboard.views.reading import compared, database, version
+from serbench.leaderboard.views.reading import compared, database, seeds, version
 
 __all__ = ["page"]
+
+MOST_SPEAKERS = 30
+"""Drawn in a figure; of more those at either end."""
+Version = tuple[tuple[int, int], ...]
+Runs = Mapping[str, tuple[int, ...]]
+"""Ids of the runs of each chosen row, by the row's name."""
 
 
 def page(rows: Sequence[Row]) -> None:
@@ -19,22 +29,192 @@ def page(rows: Sequence[Row]) -> None:
 
 
 def show_comparison(rows: Sequence[Row], path: str) -> None:
-    """Two rows of the reader's choice beside each other."""
-    names = {row.run_ids: row.name for row in rows if row.runs}
+    """Rows of the reader's choice, each set against the first."""
+    names = contrasts.named([row for row in rows if row.runs])
     if len(names) < 2:
         st.info("There are no two rows here whose runs ended well.")
         return
-    left, right = st.columns(2)
-    a = left.selectbox("A", list(names), format_func=names.__getitem__, key="a")
-    others = [ids for ids in names if ids != a]
-    b = right.selectbox("B", others, format_func=names.__getitem__, key="b")
-    if a is None or b is None:  # a box that was cleared
+    if not {*names} & {*st.session_state.get("rows", ())}:
+        # Those of another corpus would leave none.
+        st.session_state.pop("rows", None)
+    chosen = st.multiselect(
+        "Rows, each of which is set against the first",
+        list(names),
+        default=list(names)[:2],
+        key="rows",
+        bind="query-params",
+        max_selections=compare_charts.MOST_ROWS,
+    )
+    if len(chosen) < 2:
+        st.info("Choose two rows or more.")
         return
-    told = compared(path, version(path), a, b)
-    three = st.column_config.NumberColumn(format="%.3f")
-    if told.ccc or told.distances or told.annotators:
-        columns = dict.fromkeys(("A", "B", "A - B"), three)
-        st.dataframe(tables.scores(told), hide_index=True, column_config=columns, key="scores")
-    columns = {"A / B": st.column_config.NumberColumn(format="%.2f")}
-    st.dataframe(tables.costs(told), hide_index=True, column_config=columns, key="costs")
-    st.caption(" ".join(told.notes))
+    runs = {name: names[name].run_ids for name in chosen}
+    show_differences(runs, path)
+    if not names[chosen[0]].cost_only:
+        show_where(runs, path)
+
+
+def show_differences(runs: Runs, path: str) -> None:
+    """Every score and cost of the rows, and what can be told of their differences."""
+    (first, its), *others = runs.items()
+    told = {name: compared(path, version(path), ids, its) for name, ids in others}
+    scores = contrasts.scores(told)
+    ccc = scores[scores["Score"].isin(_in_ccc())].dropna(subset=["Difference"])
+    if not ccc.empty:
+        st.header("How far apart they are")
+        st.altair_chart(
+            compare_charts.score_differences(ccc, list(runs)),
+            alt="Differences in CCC to the first row, with their 95 % intervals",
+        )
+    if not scores.empty:
+        three = st.column_config.NumberColumn(format="%.3f")
+        columns = dict.fromkeys(("Value", "First", "Difference", "low", "high"), three)
+        st.dataframe(
+            scores.rename(columns={"low": "95 % from", "high": "95 % to"}),
+            hide_index=True,
+            column_config={
+                **columns,
+                "95 % from": three,
+                "95 % to": three,
+                "Meaning": st.column_config.TextColumn(width="large"),
+            },
+            placeholder="–",
+            key="scores",
+        )
+    st.header("What they cost")
+    st.dataframe(
+        contrasts.costs(told),
+        hide_index=True,
+        column_config={
+            "Ratio": st.column_config.NumberColumn(format="%.2f"),
+            "Meaning": st.column_config.TextColumn(width="large"),
+        },
+        placeholder="–",
+        key="costs",
+    )
+    st.caption(f"“First” is {_plain(first)}, what the others are set against.")
+    notes = dict.fromkeys(note for each in told.values() for note in each.notes)
+    st.caption(" ".join(notes))
+
+
+def _in_ccc() -> set[str]:
+    return {
+        ranking.label for ranking in RANKINGS.values() if METRICS[ranking.keys[0]].unit == "CCC"
+    }
+
+
+def _plain(name: str) -> str:
+    """A name that Markdown leaves as it is."""
+    return "".join(
+        f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:" else letter for letter in name
+    )
+
+
+def show_where(runs: Runs, path: str) -> None:
+    """By speaker, by range of the label, and by epoch, of a dimension of the reader's choice."""
+    of = seeds_of(runs, path)
+    told = predictions(path, version(path), tuple(of))
+    known = [name for name in DIMENSIONS if name in set(told["dimension"])]
+    if not known:
+        return
+    st.header("Where they differ")
+    left, right = st.columns(2)
+    dimension = _box(left, "Dimension", {name: name.capitalize() for name in known}, "dimension")
+    error = _box(right, "Error", ERRORS, "error")
+    given = contrasts.shared(runs, of, told, dimension)
+    if given is None:
+        st.info("These rows have no seed and utterance in common.")
+    else:
+        show_speakers(given, error)
+        show_labels(given, error)
+    show_curves(runs, of, dimension, path)
+
+
+def seeds_of(runs: Runs, path: str) -> dict[int, int]:
+    """The seeds of all their runs, by the ids of these."""
+    return seeds(path, version(path), tuple(i for ids in runs.values() for i in ids))
+
+
+def _box(where: DeltaGenerator, title: str, names: Mapping[str, str], key: str) -> str:
+    chosen: str | None = where.selectbox(
+        title,
+        list(names),
+        format_func=names.__getitem__,
+        key=key,
+        bind="query-params",
+        required=True,
+    )
+    return chosen or next(iter(names))
+
+
+def show_speakers(given: Shared, error: str) -> None:
+    """Differences of the error and of the CCC by speaker."""
+    left, right = st.columns(2)
+    frames = {
+        f"Difference in {ERRORS[error].lower()}": contrasts.error_by_speaker(given, error),
+        "Difference in CCC": contrasts.ccc_by_speaker(given),
+    }
+    for (title, frame), column in zip(frames.items(), (left, right), strict=True):
+        if frame.empty:
+            column.info(f"No speaker has {FEWEST_UTTERANCES} utterances, so no CCC is told.")
+            continue
+        order = contrasts.ends(frame, MOST_SPEAKERS)
+        column.altair_chart(
+            compare_charts.by_speaker(frame, order, given.rows, title),
+            alt=f"{title} to the first row, by speaker, from the lowest to the highest",
+        )
+    speakers = len(set(given.speakers))
+    some = f" Of {speakers} speakers, those at either end." if speakers > MOST_SPEAKERS else ""
+    st.caption(
+        "By speaker, with the number of utterances in brackets: dot at the mean over seeds, line "
+        f"from the lowest seed to the highest. {_base(given)}{some} The CCC is of speakers with at "
+        f"least {FEWEST_UTTERANCES} utterances. In errors lower is better, in CCC higher."
+    )
+
+
+def _base(given: Shared) -> str:
+    numbers = ", ".join(map(str, given.seeds))
+    return f"Over the {len(given.labels):,} utterances and the seeds that all have ({numbers})."
+
+
+def show_labels(given: Shared, error: str) -> None:
+    """The error by range of the label, and its differences."""
+    frame = contrasts.by_label(given, error)
+    left, right = st.columns(2)
+    title = ERRORS[error]
+    left.altair_chart(
+        compare_charts.by_label(frame, given.rows, title), alt=f"{title} by range of the label"
+    )
+    right.altair_chart(
+        compare_charts.label_differences(frame, given.rows, "Difference in error"),
+        alt=f"{title} less the first row's, with 95 % intervals, by range of the label",
+    )
+    st.caption(
+        "By range of the label, each with about as many utterances: where errors are large at both "
+        "ends, a row predicts too near the middle. Intervals are over speakers and seeds, paired."
+    )
+
+
+def show_curves(runs: Runs, of: Mapping[int, int], dimension: str, path: str) -> None:
+    """How the rows learn."""
+    frame = contrasts.curves(runs, of, validation(path, version(path), tuple(of)), dimension)
+    if frame.empty:
+        return
+    st.header("How they learn")
+    st.altair_chart(
+        compare_charts.curves(frame, list(runs)),
+        alt=f"CCC of {dimension} on the validation split, by epoch, a line a row",
+    )
+    st.caption("Mean over seeds, in a band from the lowest seed to the highest.")
+
+
+@st.cache_data(show_spinner="Reading the predictions", ttl=60, max_entries=4)
+def predictions(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
+    """The test predictions of runs; `version` keys the cache."""
+    return queries.predictions(queries.open_for_reading(path), run_ids)
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=16)
+def validation(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
+    """What runs scored by epoch; `version` keys the cache."""
+    return queries_epochs.validation(queries.open_for_reading(path), run_ids)

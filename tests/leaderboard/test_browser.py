@@ -28,7 +28,13 @@ FLAGS = [
     "--disable-sync",
 ]
 
-PAGES = {"ranking": 0, "tradeoffs": 1, "compare": 0, "run": 2 + 2 + 2, "annotators": 2 + 3}
+PAGES = {
+    "ranking": 0,
+    "tradeoffs": 1,
+    "compare": 1 + 2 + 2,
+    "run": 2 + 2 + 2,
+    "annotators": 2 + 3 + 1,
+}
 """How many charts each page draws of the rows here."""
 
 pytestmark = [
@@ -47,10 +53,10 @@ def address(filled: Any) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "streamlit", "run", str(APP), "--server.headless=true",
-        "--server.address=127.0.0.1", f"--server.port={port}",
-        "--browser.gatherUsageStats=false", "--", "--db", str(filled.path),
+        "--server.address=127.0.0.1", f"--server.port={port}", "--", "--db", str(filled.path),
     ]  # fmt: skip
-    with subprocess.Popen(command, cwd=APP.parents[1]) as server:
+    # From elsewhere: what is configured lies beside the application.
+    with subprocess.Popen(command, cwd=filled.path.parent) as server:
         try:
             yield wait_for(f"http://127.0.0.1:{port}")
         finally:

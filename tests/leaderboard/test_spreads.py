@@ -14,7 +14,7 @@ from serbench.harness import heads
 from serbench.harness.bootstrap import interval, seed_draws, speaker_draws
 from serbench.harness.metrics import ON_PLANE, SCORED
 from serbench.harness.run_page import print_run
-from serbench.leaderboard import comparison, queries, ranking
+from serbench.leaderboard import comparison, queries, ranking, spreads
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.ranking import Row
 
@@ -237,3 +237,31 @@ def test_the_page_of_a_run_has_distances_and_quartiles(
         figures = " ".join(f"{value:.3f}" for value in run["annotators"][1][column])
         assert f"{way} 12 10 to 21 {figures}" in lines
     assert "CCC of each annotator with at least 10 ratings of the test split" in lines
+
+
+def test_raters_agree_as_far_as_their_distributions_do() -> None:
+    rated = np.zeros((3, 4, 4))
+    rated[0, 3, 0] = 1
+    rated[1, 0, 0] = 1
+    rated[2, 0, 0] = rated[2, 0, 3] = 0.5
+    utterances = pd.DataFrame({"utterance": list("abc"), "raters": [3, 5, 4]})
+    each = spreads.agreement(queries.Spreads(utterances=utterances, masses={"rated": rated}))
+    assert each["fullest"].tolist() == [1, 1, 0.5]
+    assert each["mean_activation"].tolist() == [0.75, -0.75, -0.75]
+    assert each["mean_valence"].tolist() == [-0.75, -0.75, 0]
+    assert each["sd_activation"].tolist() == [0, 0, 0]
+    assert each["sd_valence"].tolist() == [0, 0, 0.75]
+    assert each["apart"].tolist() == pytest.approx([2 / 3, 1 / 2, 1 / 3])
+    told = spreads.agreed(each).set_index("Figure")["Value"]
+    assert told["Raters"] == 4
+    assert told["Share of activation between"] == 1
+    # (0.75² / 3) within, and of -0.75, -0.75, 0 the variance between.
+    assert told["Share of valence between"] == pytest.approx(0.125 / (0.1875 + 0.125))
+
+
+def test_of_a_single_utterance_no_share_lies_between() -> None:
+    rated = np.zeros((1, 4, 4))
+    rated[0, 1, 2] = 1
+    utterances = pd.DataFrame({"utterance": ["a"], "raters": [3]})
+    each = spreads.agreement(queries.Spreads(utterances=utterances, masses={"rated": rated}))
+    assert np.isnan(spreads.agreed(each).set_index("Figure")["Value"]["Share of valence between"])
