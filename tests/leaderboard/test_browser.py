@@ -28,7 +28,14 @@ FLAGS = [
     "--disable-sync",
 ]
 
-PAGES = {"ranking": 0, "tradeoffs": 1, "compare": 0, "run": 2 + 2 + 2, "annotators": 2 + 3}
+PAGES = {
+    "ranking": 0,
+    "tradeoffs": 1,
+    "compare": 0,
+    "run": 2 + 2 + 2,
+    "annotators": 2 + 3,
+    "failures": 0,
+}
 """How many charts each page draws of the rows here."""
 
 pytestmark = [
@@ -82,7 +89,7 @@ def test_each_page_draws_what_it_is_for(address: str, browser: Any, tmp_path: Pa
     folder = Path(os.environ.get("SERBENCH_SCREENSHOTS", tmp_path))
     for name, count in PAGES.items():
         page.goto(f"{address}/{name}")
-        charts = page.locator(".vega-embed .marks")
+        charts = page.locator(".vega-embed > .marks")
         if count:
             charts.nth(count - 1).wait_for(timeout=60_000)
         else:
