@@ -7,7 +7,15 @@ import functools
 import streamlit as st
 
 from serbench.harness.errors import DatabaseError
-from serbench.leaderboard.views import annotators, choose, compare, ranking, run, tradeoffs
+from serbench.leaderboard.views import (
+    annotators,
+    choose,
+    compare,
+    failures,
+    ranking,
+    run,
+    tradeoffs,
+)
 from serbench.leaderboard.views.choices import chosen_rows, show_warnings
 
 # Comments, since Streamlit would draw strings. By address, which the first page does without.
@@ -16,8 +24,9 @@ PAGES = {
     "tradeoffs": ("Trade-offs", ":material/scatter_plot:", tradeoffs.page),
     "choose": ("Choose", ":material/task_alt:", choose.page),
     "compare": ("Compare", ":material/balance:", compare.page),
-    "run": ("Run", ":material/science:", run.page),
+    "run": ("Run", ":material/query_stats:", run.page),
     "annotators": ("Annotators", ":material/groups:", annotators.page),
+    "failures": ("Failures", ":material/error:", failures.page),
 }
 
 

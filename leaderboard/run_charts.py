@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -36,8 +37,8 @@ MOST_POINTS = 2000
 PARTS = ("weight_bytes", "gradient_bytes", "optimizer_bytes", "saved_activation_bytes")
 REST = "Rest"
 GREY = "#999999"
-BAR = 44
-"""Pixels of the height of a single bar."""
+BAR, LINE, COLUMNS = 44, 20, 3
+"""Pixels of the height of a single bar, and of a line of its legend; names on such a line."""
 
 
 def losses(run: Run) -> pd.DataFrame:
@@ -118,7 +119,10 @@ def phase_bar(frame: pd.DataFrame) -> alt.Chart:
     order = [_title(name) for name in get_args(PhaseName)]
     bar: alt.Chart = _bar(frame, "phase", order).encode(
         x=alt.X(
-            "start_s:Q", title="Seconds", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=5)
+            "start_s:Q",
+            title=None,
+            scale=alt.Scale(nice=False),
+            axis=alt.Axis(labelExpr="datum.label + ' s'", tickCount=5),
         ),
         x2="end_s:Q",
         opacity=alt.Opacity("shade:Q", scale=None),
@@ -151,14 +155,14 @@ def peak_key(run: Run) -> str:
 def memory(run: Run) -> pd.DataFrame:
     """What a run's memory was for: the parts that are known, and the rest up to its peak.
 
-    The rest is left out if the parts alone are more than the peak, or there is none.
+    The rest is left out if no part is known, or if the parts alone are more than the peak.
 
     Returns:
         frame with the columns part, bytes, told (the bytes for people), start and end
     """
     known = {METRICS[key].label: run[key] for key in PARTS if run[key] is not None}
     peak = run[peak_key(run)]
-    if peak is not None and peak > sum(known.values()):
+    if known and peak is not None and peak > sum(known.values()):
         known[REST] = peak - sum(known.values())
     frame: pd.DataFrame = pd.DataFrame(known.items(), columns=["part", "bytes"])
     ends = frame["bytes"].astype(float).cumsum()
@@ -191,9 +195,10 @@ def _bar(frame: pd.DataFrame, key: str, order: list[str]) -> alt.Chart:
         f"{key}:N",
         title=None,
         scale=alt.Scale(domain=there, range=shades),
-        legend=alt.Legend(orient="top", columns=3),
+        legend=alt.Legend(orient="top", columns=COLUMNS),
     )
-    bar: alt.Chart = alt.Chart(frame, width="container", height=170).mark_bar(height=BAR)
+    height = 110 + LINE * math.ceil(len(there) / COLUMNS)
+    bar: alt.Chart = alt.Chart(frame, width="container", height=height).mark_bar(height=BAR)
     coloured: alt.Chart = bar.encode(color=colour)
     return coloured
 
@@ -227,7 +232,7 @@ def scatter(frame: pd.DataFrame) -> alt.LayerChart:
     )
     dots = (
         alt.Chart(frame)
-        .mark_circle(size=36, opacity=0.5, color=COLOURS[0])
+        .mark_circle(size=36, opacity=0.65, color=COLOURS[0])
         .encode(
             x=alt.X("label:Q", title="Label", scale=scale),
             y=alt.Y("predicted:Q", title="Prediction", scale=scale),

@@ -173,6 +173,8 @@ def _meanings(memory: pd.DataFrame) -> str:
 
 def _show_predictions(run: Run, path: str) -> None:
     """Of the test split of the run's own corpus, or of a further one of the reader's choice."""
+    if run["status"] != "ok":
+        return
     corpora = [run["corpus"], *(each["name"] for each in run["elsewhere"] or ())]
     tested_on = corpora[0]
     st.subheader("Predictions")

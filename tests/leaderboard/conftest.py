@@ -249,7 +249,7 @@ class Recorder:
         if status == "ok":
             held_bytes, source = process_vram or (None, None)
             result.phases = _phases(epoch_s, fill_s, vram, held_bytes)
-            result.footprint = Footprint(process_vram_source=source)
+            result.footprint = Footprint(weight_bytes=2**20, process_vram_source=source)
             result.counts = Counts(
                 trainable_params=1_000,
                 head_params=100,

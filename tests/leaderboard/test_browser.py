@@ -34,6 +34,7 @@ PAGES = {
     "compare": 1 + 2 + 2,
     "run": 2 + 2 + 2,
     "annotators": 2 + 3 + 1,
+    "failures": 0,
 }
 """How many charts each page draws of the rows here."""
 
@@ -88,7 +89,7 @@ def test_each_page_draws_what_it_is_for(address: str, browser: Any, tmp_path: Pa
     folder = Path(os.environ.get("SERBENCH_SCREENSHOTS", tmp_path))
     for name, count in PAGES.items():
         page.goto(f"{address}/{name}")
-        charts = page.locator(".vega-embed .marks")
+        charts = page.locator(".vega-embed > .marks")
         if count:
             charts.nth(count - 1).wait_for(timeout=60_000)
         else:

@@ -1,0 +1,115 @@
+"""The page of what did not end well, in the whole database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from serbench.harness.metrics import METRICS
+from serbench.leaderboard import failures, run_charts, run_choice
+from serbench.leaderboard.configurations import Run
+from serbench.leaderboard.ranking import Row, machine_name
+from serbench.leaderboard.views.reading import database, one_run, runs, version
+
+__all__ = ["page"]
+
+ANY = ""
+"""Stands where a column's value does for all of them: a box whose value is None shows as empty."""
+LINK = st.column_config.LinkColumn("Run", display_text=r"run=(\d+)$")
+
+
+def page(rows: Sequence[Row]) -> None:
+    """Draw it; the rows of the chosen comparison are some of all that it is of."""
+    path = database()
+    every = runs(path, version(path))
+    found = failures.failed(every)
+    if not found:
+        st.success("Nothing failed: every run in this database ended well.")
+        return
+    st.caption("All runs of the database that did not end well, of whichever comparison.")
+    wanted = _filters(found)
+    shown = failures.chosen(found, wanted)
+    if not shown:
+        st.info("No run that did not end well has all of these together.")
+        return
+    st.dataframe(
+        failures.table(shown, every),
+        hide_index=True,
+        column_config={"Run": LINK},
+        key="failures",
+    )
+    show_failure(_one(shown), every, path)
+
+
+def _filters(found: Sequence[Run]) -> dict[str, str | None]:
+    wanted: dict[str, str | None] = {}
+    columns = st.columns(len(failures.FILTERS))
+    for (key, title), column in zip(failures.FILTERS.items(), columns, strict=True):
+        names = {ANY: "any", **{run[key]: _written(run, key) for run in found}}
+        value = column.selectbox(
+            title,
+            sorted(names),
+            format_func=names.__getitem__,
+            key=f"failed_{key}",
+            bind="query-params",
+            required=True,
+        )
+        wanted[key] = value or None
+    return wanted
+
+
+def _written(run: Run, key: str) -> str:
+    if key == "machine":
+        return f"{machine_name(run)} ({run['machine'][:6]})"
+    return str(run[key])
+
+
+def _one(shown: Sequence[Run]) -> Run:
+    """The failure that the reader wants to know more of."""
+    by_id = {run["id"]: run for run in shown}
+    chosen = st.selectbox(
+        "Run that did not end well",
+        list(by_id),
+        format_func=lambda number: run_choice.label(by_id[number], whole=True),
+        key="failed_run",
+        bind="query-params",
+        required=True,
+    )
+    return by_id.get(chosen, shown[0])
+
+
+def show_failure(failure: Run, every: Sequence[Run], path: str) -> None:
+    """Why a run did not end well, and what to do about it."""
+    whole = one_run(path, version(path), failure["id"])
+    st.caption("Message")
+    st.code(whole["message"] or whole["status"], language=None, wrap_lines=True)
+    if whole["traceback"]:
+        with st.expander("Traceback"):
+            st.code(whole["traceback"], language=None)
+    st.caption("Command that repeats it, and whatever else of its command is not finished")
+    st.code(run_choice.repeating(whole), language="bash", wrap_lines=True)
+    if failure["status"] == "oom":
+        _show_fits(failure, every)
+    else:
+        st.subheader("What to do")
+        st.markdown(_listed(failures.advice(failure["status"])))
+
+
+def _show_fits(failure: Run, every: Sequence[Run]) -> None:
+    st.subheader("What would fit")
+    found = failures.fits(failure, every)
+    if found:
+        peak = METRICS[run_charts.peak_key(found[0].run)].description
+        columns = {"Run": LINK, "Peak memory": st.column_config.TextColumn(help=peak)}
+        st.dataframe(failures.fitting(found), hide_index=True, column_config=columns, key="fitting")
+        st.caption("Fitted on the same machine, with the same corpus and encoder; nearest first.")
+        return
+    st.caption(
+        "Of this machine, corpus and encoder nothing is known to fit. What saves memory in general:"
+    )
+    st.markdown(_listed(failures.advice("oom")))
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
