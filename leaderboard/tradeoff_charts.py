@@ -26,7 +26,7 @@ FAINT = 0.25
 GREY = "#8a8a8a"
 """Told from the background of the light and of the dark theme."""
 HEIGHT, SMALL = 420, 260
-LABELS = 260
+LABELS = 300
 """Pixels of a legend's entry."""
 AXES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
 
@@ -92,7 +92,7 @@ def pareto(
         "strategy:N",
         title="Strategy",
         scale=_palette(strategies),
-        legend=alt.Legend(orient="bottom", columns=4, labelLimit=LABELS),
+        legend=alt.Legend(orient="bottom", columns=3, labelLimit=LABELS, symbolOpacity=1),
     )
     opacity = alt.Opacity("opacity:Q", scale=None, legend=None)
     base = alt.Chart(points).encode(x=across, y=up)
@@ -240,7 +240,7 @@ def learning(
         title=None,
         sort=list(names),
         scale=_palette(names),
-        legend=alt.Legend(orient="bottom", columns=2, labelLimit=LABELS),
+        legend=alt.Legend(orient="bottom", columns=1, labelLimit=LABELS, symbolOpacity=1),
     )
     encoded: dict[str, Any] = {
         "x": alt.X(
