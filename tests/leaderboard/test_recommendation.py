@@ -170,9 +170,9 @@ def test_the_command_asks_for_the_stored_settings(recorder: Any) -> None:
 
 
 def test_the_command_is_one_line_for_a_shell_whatever_the_names(recorder: Any) -> None:
-    recorder("full; rm -rf ~", corpus_name="a b'c")
+    recorder("full; rm -rf ~", backbone="a b'c")
     command = told(recorder).command
     assert command is not None
     words = shlex.split(command)
     assert words[2] == "full; rm -rf ~"
-    assert words[words.index("--corpus") + 1] == "a b'c"
+    assert words[words.index("--backbone") + 1] == "a b'c"

@@ -30,7 +30,8 @@ def test_the_front_has_the_share_of_draws(page: Any, filled: Any) -> None:
     shares = table(page(filled.path, "tradeoffs"), "Front").set_index("Configuration")
     assert shares["Front"].to_dict()["top-layers+cache"] == "●"
     assert shares["Draws on the front"].to_dict()["top-layers+cache"] == 100
-    assert shares["Draws on the front"].to_dict()["top-layers"] == 0
+    assert 0 <= shares["Draws on the front"].min() < 100
+    assert shares["Draws on the front"].is_monotonic_decreasing
     assert "greedy" not in shares.index
 
 
