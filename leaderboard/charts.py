@@ -8,15 +8,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from serbench.harness.metrics import METRICS
-from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.spreads import WAYS
-from serbench.leaderboard.tables import SCALES, marks, scaled_title
 
-__all__ = ["front", "heat_map", "pareto", "persons", "raters"]
+__all__ = ["COLOURS", "INK", "heat_map", "persons", "raters"]
 
-LOG_RATIO = 20
-"""An axis whose largest value is so many times its smallest is logarithmic."""
 COLOURS = ["#0068B0", "#D08000", "#009E73", "#C46EA8", "#B03A2E", "#4398D6", "#6F7A10", "#8C8C8C"]
 """Okabe and Ito's palette, which the colour-blind can tell apart, its light shades darkened until
 each stands out (3:1) from a white background and from a dark one."""
@@ -29,72 +24,6 @@ NAMED = 0.45
 MOST_DOTS = 200
 """Annotators a row of whom each is drawn; of more the quartiles say enough."""
 SPREAD = ("mean", "lowest", "lower", "median", "upper", "highest")
-
-
-def front(rows: Sequence[Row], x: str, y: str) -> list[Row]:
-    """The rows that no other beats in both measures, in the order of `x`.
-
-    Rows that lack one of the two are not on it. A measure without a direction counts as better
-    when lower.
-    """
-    known = [row for row in rows if _value(row, x) is not None and _value(row, y) is not None]
-    points = [(_cost(row, x), _cost(row, y)) for row in known]
-    kept = [
-        row
-        for row, (a, b) in zip(known, points, strict=True)
-        if not any(c <= a and d <= b and (c, d) != (a, b) for c, d in points)
-    ]
-    return sorted(kept, key=lambda row: _value(row, x) or 0.0)
-
-
-def pareto(rows: Sequence[Row], x: str, y: str) -> alt.LayerChart:
-    """Scatter of two measures with their Pareto front, and 95 % intervals where there are any.
-
-    Args:
-        rows: of one group; those that lack `x` or `y` are left out
-        x: key of a measure, as in `METRICS`
-        y: likewise
-    """
-    best = {id(row) for row in front(rows, x, y)}
-    points = pd.DataFrame(
-        [_point(row, x, y, id(row) in best) for row in rows],
-        columns=["name", "strategy", "rank", "x", "y", "low", "high", "front", "cached", "notes"],
-    ).dropna(subset=["x", "y"])
-    across = alt.X("x:Q", title=scaled_title(x), scale=_scale(points["x"]))
-    up = alt.Y("y:Q", title=scaled_title(y), scale=_scale(points["y"]))
-    colour = _colour(points["strategy"])
-    base = alt.Chart(points).encode(x=across, y=up)
-    on_front = base.transform_filter(alt.datum.front)
-    line = on_front.mark_line(
-        interpolate="step-after" if _lower_is_better(x) else "step-before",
-        color=INK,
-        strokeDash=[4, 3],
-    )
-    bars = (
-        alt.Chart(points.dropna(subset=["low", "high"]))
-        .mark_rule(strokeWidth=1.5)
-        .encode(x=across, y=alt.Y("low:Q", title=scaled_title(y)), y2="high:Q", color=colour)
-    )
-    dots = base.mark_point(filled=True, size=90, opacity=1).encode(
-        color=colour,
-        shape=alt.Shape(
-            "cached:N",
-            title="Features",
-            scale=_shapes(),
-            legend=alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK),
-        ),
-        tooltip=[
-            alt.Tooltip("name:N", title="Configuration"),
-            alt.Tooltip("rank:N", title="Rank"),
-            alt.Tooltip("x:Q", title=scaled_title(x), format=".4~g"),
-            alt.Tooltip("y:Q", title=scaled_title(y), format=".4~g"),
-            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
-            alt.Tooltip("high:Q", title="95 % to", format=".3f"),
-            alt.Tooltip("notes:N", title="Notes"),
-        ],
-    )
-    names = on_front.mark_text(align="left", dx=8, dy=-8, color=INK).encode(text="name:N")
-    return alt.LayerChart(layer=[line, bars, dots, names], width="container", height=420)
 
 
 def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> alt.LayerChart:
@@ -221,51 +150,3 @@ def heat_map(cells: pd.DataFrame, most: float, title: str) -> alt.LayerChart:
         )
     )
     return alt.LayerChart(layer=[squares, numbers], width="container", height=300, title=title)
-
-
-def _point(row: Row, x: str, y: str, on_front: bool) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "strategy": row.strategy,
-        "rank": row.rank,
-        "x": _value(row, x),
-        "y": _value(row, y),
-        "low": _value(row, f"{y}_low"),
-        "high": _value(row, f"{y}_high"),
-        "front": on_front,
-        "cached": "cached" if row.cached else "live",
-        "notes": marks(row),
-    }
-
-
-def _value(row: Row, key: str) -> float | None:
-    value = getattr(row, key, None)
-    return None if value is None else value / (SCALES[key][0] if key in SCALES else 1.0)
-
-
-def _lower_is_better(key: str) -> bool:
-    return not METRICS[key].higher_is_better
-
-
-def _cost(row: Row, key: str) -> float:
-    value = _value(row, key) or 0.0
-    return value if _lower_is_better(key) else -value
-
-
-def _scale(values: pd.Series[float]) -> alt.Scale:
-    wide = len(values) > 0 and values.min() > 0 and values.max() / values.min() >= LOG_RATIO
-    return alt.Scale(type="log" if wide else "linear", zero=False, nice=False, padding=40)
-
-
-def _colour(strategies: pd.Series[str]) -> alt.Color:
-    names = sorted(set(strategies))
-    if len(names) > len(COLOURS):
-        # Twenty shades that are harder to tell apart still beat one shade for two strategies.
-        scale = alt.Scale(domain=names, scheme="tableau20")
-    else:
-        scale = alt.Scale(domain=names, range=COLOURS[: len(names)])
-    return alt.Color("strategy:N", title="Strategy", scale=scale)
-
-
-def _shapes() -> alt.Scale:
-    return alt.Scale(domain=["live", "cached"], range=["circle", "diamond"])

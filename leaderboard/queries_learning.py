@@ -77,6 +77,8 @@ def _joined(times: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     means = ccc.agg(lambda values: values.mean(skipna=False)).rename("ccc").reset_index()
     frame = of("train", "train_s").merge(of("cache_fill", "fill_s"), how="left", on=RUN_AND_EPOCH)
     frame = frame.merge(means, how="left", on=RUN_AND_EPOCH).merge(paid, on=RUN_AND_EPOCH)
+    # Without rows, or with NULL, columns would hold objects.
+    frame[["train_s", "fill_s", "ccc"]] = frame[["train_s", "fill_s", "ccc"]].astype(float)
     frame = frame.fillna({"fill_s": 0.0}).astype({"paid": bool})
     columns = [*RUN_AND_EPOCH, "train_s", "fill_s", "ccc", "paid"]
     ordered: pd.DataFrame = frame.sort_values(RUN_AND_EPOCH, ignore_index=True)[columns]

@@ -175,14 +175,13 @@ def recommend(
         limits: what is asked for
         by: what is best, as in `RANKINGS`
     """
-    return [of_group(group, evidence, limits, by=by) for group in groups(runs)]
+    found = parts(evidence)
+    return [of_group(group, found, limits, by=by) for group in groups(runs)]
 
 
-def of_group(
-    group: Group, evidence: Evidence, limits: Limits, *, by: str = "ccc"
-) -> Recommendation:
-    """As `recommend`, in one group."""
-    return _Choosing(group, parts(evidence), limits, by).recommendation()
+def of_group(group: Group, found: Parts, limits: Limits, *, by: str = "ccc") -> Recommendation:
+    """As `recommend`, in one group; `found` from `differences.parts`."""
+    return _Choosing(group, found, limits, by).recommendation()
 
 
 class _Choosing:

@@ -26,7 +26,7 @@ class Line:
 
 
 def sweeps(rows: Sequence[Row]) -> dict[tuple[str, str], list[Line]]:
-    """By strategy and setting the lines that have at least two values of it.
+    """By strategy and setting the lines that have at least two values of it, longest first.
 
     Args:
         rows: of one group
@@ -41,7 +41,8 @@ def sweeps(rows: Sequence[Row]) -> dict[tuple[str, str], list[Line]]:
         key: [_line(key[1], line) for line in lines.values() if len(line) > 1]
         for key, lines in sorted(found.items())
     }
-    return {key: lines for key, lines in told.items() if lines}
+    kept = [(key, lines) for key, lines in told.items() if lines]
+    return dict(sorted(kept, key=lambda each: -max(len(line.rows) for line in each[1])))
 
 
 def _rest(row: Row, setting: str) -> str:

@@ -26,7 +26,7 @@ FAINT = 0.25
 GREY = "#8a8a8a"
 """Told from the background of the light and of the dark theme."""
 HEIGHT, SMALL = 420, 260
-LABELS = 260
+LABELS = 300
 """Pixels of a legend's entry."""
 AXES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
 
@@ -92,7 +92,7 @@ def pareto(
         "strategy:N",
         title="Strategy",
         scale=_palette(strategies),
-        legend=alt.Legend(orient="bottom", columns=4, labelLimit=LABELS),
+        legend=alt.Legend(orient="bottom", columns=2, labelLimit=LABELS, symbolOpacity=1),
     )
     opacity = alt.Opacity("opacity:Q", scale=None, legend=None)
     base = alt.Chart(points).encode(x=across, y=up)
@@ -111,7 +111,7 @@ def pareto(
             "features:N",
             title="Features",
             scale=alt.Scale(domain=["live", "cached"], range=["circle", "diamond"]),
-            legend=alt.Legend(orient="bottom"),
+            legend=alt.Legend(orient="top", symbolFillColor=GREY, symbolStrokeColor=GREY),
         ),
         tooltip=_told(points, x, y),
     )
@@ -205,7 +205,8 @@ def sweep(points: pd.DataFrame, setting: str, measure: str, names: Sequence[str]
         alt.Tooltip("high:Q", title="95 % to", format=".4~g"),
     ]
     base = alt.Chart(points).encode(x=across, color=colour)
-    line = base.encode(y=alt.Y("value:Q", title=title(measure), scale=limits), tooltip=told)
+    up = alt.Y("value:Q", title=title(measure), scale=limits, axis=alt.Axis(format=".3~g"))
+    line = base.encode(y=up, tooltip=told)
     bars = alt.Chart(points.dropna(subset=["low", "high"])).mark_rule()
     low = alt.Y("low:Q", title=title(measure), scale=limits)
     return alt.LayerChart(
@@ -240,7 +241,7 @@ def learning(
         title=None,
         sort=list(names),
         scale=_palette(names),
-        legend=alt.Legend(orient="bottom", columns=2, labelLimit=LABELS),
+        legend=alt.Legend(orient="bottom", columns=1, labelLimit=LABELS, symbolOpacity=1),
     )
     encoded: dict[str, Any] = {
         "x": alt.X(

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from serbench.harness.metrics import METRICS
 from serbench.leaderboard import queries, recommendation
 from serbench.leaderboard.configurations import groups
+from serbench.leaderboard.differences import parts
 from serbench.leaderboard.fronts import description
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.recommendation import (
@@ -97,18 +98,23 @@ def show_choice(found: Recommendation, chosen: Choice) -> None:
     st.text(found.reason)
     columns = st.columns(len(LIMITED))
     for key, column in zip(LIMITED, columns, strict=True):
-        column.metric(LIMITED[key].capitalize(), told(key, getattr(chosen, key)))
+        column.metric(_headed(key), told(key, getattr(chosen, key)))
     st.text(next_best(found))
     both = {"Recommended": chosen, "Next": found.runner_up}
     frame = pd.DataFrame(
         [
             {"": title, "Configuration": each.name}
-            | {LIMITED[key].capitalize(): told(key, getattr(each, key)) for key in LIMITED}
+            | {_headed(key): told(key, getattr(each, key)) for key in LIMITED}
             for title, each in both.items()
             if each is not None
         ]
     )
     st.dataframe(frame, hide_index=True, key="choices")
+
+
+def _headed(key: str) -> str:
+    words = LIMITED[key]
+    return words[0].upper() + words[1:]
 
 
 def show_way_out(found: Recommendation) -> None:
@@ -124,7 +130,7 @@ def show_way_out(found: Recommendation) -> None:
 
 def _way(loosening: Loosening) -> str:
     key, limit = loosening.key, limit_told(loosening.key, loosening.limit)
-    what = LIMITED[key].capitalize()
+    what = _headed(key)
     if loosening.to is None:
         return f"{what}: the limit ({limit}) must go, since it was not measured."
     by = abs(loosening.to - loosening.limit)
@@ -136,7 +142,7 @@ def show_rulings(found: Recommendation) -> None:
     frame = pd.DataFrame(
         [
             {
-                "Limit": LIMITED[each.key].capitalize(),
+                "Limit": _headed(each.key),
                 "Asked for": limit_told(each.key, each.limit),
                 "Ruled out": each.ruled_out,
                 "By it alone": each.alone,
@@ -155,4 +161,4 @@ def recommended(path: str, version: Version, group: str, limits: Limits, by: str
     engine = queries.open_for_reading(path)
     its = next(each for each in groups(queries.configurations(engine)) if each.name == group)
     ids = [i for member in its.members for run in member.seeds for i in run["ids"]]
-    return recommendation.of_group(its, queries.evidence(engine, ids), limits, by=by)
+    return recommendation.of_group(its, parts(queries.evidence(engine, ids)), limits, by=by)

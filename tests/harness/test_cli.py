@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -179,6 +180,54 @@ def test_what_cannot_be_compared_is_one_message(
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_configuration_is_recommended_within_limits(ran: Path) -> None:
+    page = serbench("recommend", "--max-disk", "0", cwd=ran, COLUMNS="80").stdout
+    assert re.search(r"^Take (full|lora:rank=8\+bf16)$", page, re.MULTILINE)
+    assert re.search(r"^disk +none +1 +1 +0 *$", page, re.MULTILINE)
+    table = [line for line in page.splitlines() if line.startswith(("limit", "disk", "taken"))]
+    assert max(map(len, table)) <= 80
+    command = page[page.index("  serbench run ") :]
+    assert max(map(len, command.splitlines())) <= 80
+    (found,) = json.loads(serbench("recommend", "--max-disk", "0", "--json", cwd=ran).stdout)
+    assert found["chosen"]["disk_bytes"] == 0
+    assert found["command"].split()[:2] == ["serbench", "run"]
+    # It is one, and asks for what is there already.
+    words = shlex.split(command.replace("\\\n", ""))
+    assert words == shlex.split(found["command"])
+    again = serbench(*words[1:], "--device", "cpu", "--dry-run", "--json", cwd=ran)
+    assert [each["done"] for each in json.loads(again.stdout)] == [True]
+
+
+def test_where_nothing_fits_flags_are_told_that_do(ran: Path) -> None:
+    page = serbench("recommend", "--max-memory", "1MB", cwd=ran).stdout
+    assert "None of the 3 configurations here is within the limits." in page
+    (flags,) = re.findall(r"^Nearest is .*: it fits with (.*)$", page, re.MULTILINE)
+    assert flags.startswith("--max-memory ")
+    loosened = serbench("recommend", *flags.split(), cwd=ran)
+    assert "1 of 3 are within the limits" in loosened.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--max-memory", "much"), "'much' is no size"),
+        (("--max-run-s", "-1"), "the limit of the whole run is a number from 0 on"),
+        (("--min-ccc", "2"), "a CCC is from -1 to 1"),
+        (("--by", "wit"), "rows are ranked by one of"),
+        (("--machine", "other"), "holds no runs like that"),
+        (("--db", "none.db"), "there is no such file"),
+    ],
+)
+def test_limits_that_make_no_sense_are_one_message(
+    words: tuple[str, ...], message: str, ran: Path
+) -> None:
+    done = serbench("recommend", *words, cwd=ran)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("serbench: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_repeat_tells_the_noise_and_is_no_seed(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ FLAGS = [
 
 PAGES = {
     "ranking": 0,
-    "tradeoffs": 1,
+    "tradeoffs": 2,
+    "choose": 0,
     "compare": 1 + 2 + 2,
     "run": 2 + 2 + 2,
     "annotators": 2 + 3 + 1,
@@ -107,5 +108,5 @@ def test_the_address_keeps_what_was_chosen(address: str, browser: Any) -> None:
     page.goto(f"{address}/?by=TVD")
     page.get_by_text("beats in TVD, time and memory").wait_for(timeout=60_000)
     page.get_by_role("link", name="Trade-offs").click()
-    page.locator(".vega-embed .marks").wait_for(timeout=60_000)
+    page.locator(".vega-embed .marks").first.wait_for(timeout=60_000)
     assert "by=TVD" in page.url

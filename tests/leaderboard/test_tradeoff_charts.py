@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from serbench.leaderboard import fronts, tradeoff_charts
+from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.sweeps import Line
+from serbench.leaderboard.tradeoff_charts import Scale
+
+Make = Callable[..., Row]
+COLUMNS = ["x", "x_low", "x_high", "y", "y_low", "y_high", "front", "share"]
+
+
+def standing(**by_run: tuple[Any, ...]) -> pd.DataFrame:
+    index = pd.Index([(int(name[1:]),) for name in by_run], tupleize_cols=False)
+    frame: pd.DataFrame = pd.DataFrame(list(by_run.values()), columns=COLUMNS, index=index)
+    figures = [name for name in COLUMNS if name != "front"]
+    frame[figures] = frame[figures].astype(float)
+    return frame
+
+
+def test_rows_are_read_in_their_units_and_fade_with_doubt(row: Make) -> None:
+    rows = [row(run_ids=(1,)), row(name="lora", run_ids=(2,), cached=True), row(run_ids=())]
+    told = standing(
+        r1=(2**31, None, None, 0.5, 0.4, 0.6, True, 1.0),
+        r2=(2**30, None, None, 0.5, 0.4, 0.6, False, 0.0),
+    )
+    points = tradeoff_charts.plotted(rows, told, "peak_vram_bytes", "ccc_valence")
+    assert points["name"].tolist() == ["full", "lora"]
+    assert points["x"].tolist() == [2, 1]
+    assert points["y"].tolist() == [0.5, 0.5]
+    assert points["features"].tolist() == ["live", "cached"]
+    assert points["opacity"].tolist() == [1, tradeoff_charts.FAINT]
+    unsure = tradeoff_charts.plotted(rows, told.assign(share=float("nan")), "epoch_s", "ccc")
+    assert unsure["opacity"].tolist() == [1, 1]
+
+
+def test_the_chart_has_front_intervals_and_names(row: Make) -> None:
+    rows = [row(run_ids=(1,)), row(name="lora", run_ids=(2,))]
+    told = standing(
+        r1=(9, None, None, 0.8, 0.7, 0.9, True, 0.9), r2=(1, 0.9, 1.1, 0.2, None, None, True, 1)
+    )
+    points = tradeoff_charts.plotted(rows, told, "epoch_s", "ccc")
+    spec = tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == [
+        "line", "rule", "rule", "point", "text",
+    ]  # fmt: skip
+    line, up, across, dots, _ = spec["layer"]
+
+    def names(layer: dict[str, Any]) -> list[str]:
+        return [point["name"] for point in spec["datasets"][layer["data"]["name"]]]
+
+    assert (names(up), names(across), names(dots)) == (["full"], ["lora"], ["full", "lora"])
+    assert line["mark"]["interpolate"] == "step-after"
+    encoding = dots["encoding"]
+    assert encoding["x"]["title"] == fronts.title("epoch_s")
+    assert encoding["opacity"]["field"] == "opacity"
+    titles = [each["title"] for each in encoding["tooltip"]]
+    assert titles[0] == "Configuration"
+    assert "On the front in" in titles
+
+
+def test_nothing_to_draw_is_a_chart(row: Make) -> None:
+    points = tradeoff_charts.plotted([row()], standing(), "epoch_s", "ccc")
+    assert tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()["layer"]
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "kind"),
+    [
+        ((1, 100), "automatic", "log"),
+        ((1, 3), "automatic", "linear"),
+        ((1, 100), "linear", "linear"),
+        ((1, 3), "logarithmic", "log"),
+        ((0, 100), "automatic", "linear"),
+        ((0, 100), "logarithmic", "symlog"),
+        ((), "automatic", "linear"),
+    ],
+)
+def test_axes_are_as_asked_for(values: tuple[float, ...], asked: Scale, kind: str) -> None:
+    found: Any = tradeoff_charts.scale(pd.Series(values, dtype=float), asked).to_dict()
+    assert found["type"] == kind
+
+
+def test_a_setting_is_drawn_by_its_value(row: Make) -> None:
+    rows = [row(run_ids=(run_id,)) for run_id in (1, 2, 3)]
+    line = Line("top", tuple((3 * i, each) for i, each in enumerate(rows)))
+    measured = pd.DataFrame(
+        {"value": [2.0**30, 2.0**31], "low": [None, 2.0**30], "high": [None, 2.0**32]},
+        index=pd.Index([(1,), (2,)], tupleize_cols=False),
+    ).astype(float)
+    points = tradeoff_charts.swept([line], measured, "peak_vram_bytes")
+    assert points["setting"].tolist() == [0, 3]
+    assert points["value"].tolist() == [1, 2]
+    spec = tradeoff_charts.sweep(points, "layers", "peak_vram_bytes", ["top"]).to_dict()
+    bars, line_layer = spec["layer"]
+    assert len(spec["datasets"][bars["data"]["name"]]) == 1
+    assert line_layer["encoding"]["x"]["title"] == "layers"
+    assert "GiB" in line_layer["encoding"]["y"]["title"]
+
+
+def test_learning_is_drawn_with_its_target() -> None:
+    each = pd.DataFrame(
+        {"row": ["a", "a"], "run_id": [1, 1], "epoch": [0, 1], "seconds": [1.0, 2.0]}
+    ).assign(ccc=0.5)
+    spec = tradeoff_charts.learning(each, each, ["a"], 0.4).to_dict()
+    runs, means, target = spec["layer"]
+    assert runs["encoding"]["detail"]["field"] == "run_id"
+    assert [p["epoch"] for p in spec["datasets"][means["data"]["name"]]] == [1, 2]
+    assert spec["datasets"][target["data"]["name"]] == [{"target": 0.4}]
+
+
+@pytest.mark.parametrize("count", [3, 8, 12])
+def test_no_two_names_share_a_colour(count: int) -> None:
+    names = [f"strategy-{i:02}" for i in range(count)]
+    told = {f"r{i}": (i, None, None, 0.5, None, None, False, 0.5) for i in range(count)}
+    points = standing(**told).assign(
+        name=names, strategy=names, rank=1, features="live", notes="", opacity=1.0
+    )
+    spec = tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()
+    scale = spec["layer"][3]["encoding"]["color"]["scale"]
+    assert scale["domain"] == names
+    shades = scale.get("range")
+    assert len(set(shades)) == count if shades else scale["scheme"] == "tableau20"
