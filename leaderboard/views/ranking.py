@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -147,13 +148,17 @@ def show_table(frame: pd.DataFrame) -> int | None:
         row_height=row_height,
         height=min((len(frame) + 1) * row_height + 2, MOST_HEIGHT),
         # A selection is of a place in the table, and means another row once rows change.
-        key=f"ranking_{'_'.join(map(str, frame.index))}",
+        key=f"ranking_{_digest(frame[tables.NAME])}",
         on_select="rerun",
         selection_mode="single-row",
         alt="Ranked configurations, one a line",
     )
     places = event["selection"]["rows"]
     return int(frame.index[places[0]]) if places and places[0] < len(frame) else None
+
+
+def _digest(names: Iterable[str]) -> str:
+    return hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
 
 
 def _has_long_names(frame: pd.DataFrame) -> bool:
