@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from serbench.harness.metrics import METRICS
 from serbench.harness.records import open_database
-from serbench.leaderboard import filters
 from serbench.leaderboard.views import ranking
 
 
@@ -95,12 +95,9 @@ def test_only_failures(page: Any, recorder: Any) -> None:
 
 def test_filters_keep_the_ranks_of_the_whole_comparison(page: Any, filled: Any) -> None:
     shown = page(filled.path)
-    assert [box.key for box in shown.multiselect if box.key in filters.FACETS] == [
-        "strategy",
-        "caching",
-    ]
-    shown.multiselect(key="strategy").select("top-layers").run()
-    shown.multiselect(key="caching").select("cached").run()
+    assert [box.label for box in shown.sidebar.multiselect] == ["Strategy", "Caching"]
+    shown.multiselect(key="ranking_strategy").select("top-layers").run()
+    shown.multiselect(key="ranking_caching").select("cached").run()
     assert not shown.exception
     frame = shown.dataframe[0].value
     assert frame["Configuration"].tolist() == ["top-layers+cache"]
@@ -110,8 +107,8 @@ def test_filters_keep_the_ranks_of_the_whole_comparison(page: Any, filled: Any) 
 
 def test_filters_that_no_row_meets(page: Any, filled: Any) -> None:
     shown = page(filled.path)
-    shown.multiselect(key="strategy").select("full").run()
-    shown.multiselect(key="caching").select("cached").run()
+    shown.multiselect(key="ranking_strategy").select("full").run()
+    shown.multiselect(key="ranking_caching").select("cached").run()
     assert not shown.exception
     assert not shown.dataframe
     assert "No row has all" in shown.info[0].value
@@ -124,7 +121,7 @@ def test_a_filter_does_not_outlive_its_comparison(page: Any, recorder: Any) -> N
     recorder("ia3", backbone="large", backbone_hash="weights-2")
     shown = page(recorder.path)
     assert set(shown.dataframe[0].value["Configuration"]) == {"vera", "ia3"}
-    shown.multiselect(key="strategy").select("vera").run()
+    shown.multiselect(key="ranking_strategy").select("vera").run()
     shown.selectbox(key="backbone").select("tiny").run()
     assert not shown.exception
     assert set(shown.dataframe[0].value["Configuration"]) == {"full", "lora"}
@@ -135,8 +132,8 @@ def test_columns_are_added_and_hidden(page: Any, filled: Any) -> None:
     usual = list(shown.dataframe[0].value)
     assert "CCC valence 95 %" in usual
     assert "Throughput (audio s/s)" not in usual
-    shown.multiselect(key="add").select("Throughput (audio s/s)").run()
-    shown.multiselect(key="hide").select("Notes").run()
+    shown.multiselect(key="ranking_add").select("Throughput (audio s/s)").run()
+    shown.multiselect(key="ranking_hide").select("Notes").run()
     assert not shown.exception
     wanted = {*usual, "Throughput (audio s/s)"} - {"Notes"}
     assert {*shown.dataframe[0].value} == wanted
@@ -144,7 +141,7 @@ def test_columns_are_added_and_hidden(page: Any, filled: Any) -> None:
 
 def test_a_column_orders_the_table(page: Any, filled: Any) -> None:
     shown = page(filled.path)
-    shown.selectbox(key="order_by").select("Epoch (s)").run()
+    shown.selectbox(key="ranking_order").select("Epoch (s)").run()
     assert not shown.exception
     names = shown.dataframe[0].value["Configuration"].tolist()
     assert names == ["top-layers+cache", "top-layers", "lora", "full", "greedy"]
@@ -154,8 +151,8 @@ def test_a_column_orders_the_table(page: Any, filled: Any) -> None:
 def test_weights_make_an_order_that_is_said_to_be_no_rank(page: Any, filled: Any) -> None:
     shown = page(filled.path)
     assert "Own score" not in shown.dataframe[0].value
-    shown.slider(key="weight_epoch_s").set_value(10).run()
-    shown.slider(key="weight_score").set_value(1).run()
+    shown.slider(key="ranking_weight_epoch_s").set_value(10).run()
+    shown.slider(key="ranking_weight_score").set_value(1).run()
     assert not shown.exception
     assert "(CCC 1, Epoch 10); it is not a rank" in shown.info[0].value
     frame = shown.dataframe[0].value
@@ -164,9 +161,9 @@ def test_weights_make_an_order_that_is_said_to_be_no_rank(page: Any, filled: Any
     ]  # fmt: skip
     assert frame["Rank"].tolist()[:4] == [3, 3, 1, 1]
     assert frame["Own score"].tolist()[0] == pytest.approx(10 / 11, abs=0.01)
-    assert "order_by" not in {box.key for box in shown.selectbox}
+    assert "ranking_order" not in {box.key for box in shown.selectbox}
     whole = frame["Own score"].tolist()[1]
-    shown.multiselect(key="caching").select("live").run()
+    shown.multiselect(key="ranking_caching").select("live").run()
     # What is filtered away is still best and worst.
     assert shown.dataframe[0].value["Own score"].tolist()[0] == whole
 
@@ -177,11 +174,26 @@ def test_validation_is_a_line_of_its_epochs(page: Any, filled: Any) -> None:
     assert frame["Validation CCC"].tolist()[-1] is None
 
 
-def test_rows_of_one_epoch_are_drawn(page: Any, recorder: Any) -> None:
+@pytest.mark.parametrize(("scores", "axis"), [((0.5, 0.5), None), ((0.2, 0.5), 0.2)])
+def test_lines_share_an_axis_unless_it_has_no_length(
+    page: Any,
+    filled: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: tuple[float, ...],
+    axis: float | None,
+) -> None:
+    lines = [(1, epoch, "valence", score) for epoch, score in enumerate(scores)]
+    frame = pd.DataFrame(lines, columns=["run_id", "epoch", "dimension", "ccc"])
+    monkeypatch.setattr(ranking, "validation", lambda *_: frame)
+    config = json.loads(page(filled.path).dataframe[0].proto.columns)["Validation CCC"]
+    assert config["type_config"].get("y_min") == axis
+
+
+def test_costs_alone_are_weighed_where_there_are_no_scores(page: Any, recorder: Any) -> None:
     recorder("full", cost_only=True, noise=None)
     shown = page(recorder.path)
-    assert list(shown.dataframe[0].value)[:2] == ["Rank", "Configuration"]
-    assert "weight_score" not in {slider.key for slider in shown.slider}
+    assert shown.slider
+    assert "ranking_weight_score" not in {slider.key for slider in shown.slider}
 
 
 def test_headings_explain_themselves(page: Any, filled: Any) -> None:
