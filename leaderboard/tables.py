@@ -139,10 +139,9 @@ def table(
     lines = [_line(row, own or {}, curves or {}) for row in rows]
     filled = {name for line in lines for name, value in line.items() if value not in (None, "")}
     columns = [name for name in lines[0] if name in filled or name == "Rank"]
-    frame: pd.DataFrame = pd.DataFrame(lines, columns=columns)
     # Rows without a rank would else make all ranks fractions.
-    ranked: pd.DataFrame = frame.astype({"Rank": "Int64"})
-    return ranked
+    frame: pd.DataFrame = pd.DataFrame(lines, columns=columns).astype({"Rank": "Int64"})
+    return frame
 
 
 def _line(

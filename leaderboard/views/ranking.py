@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -58,7 +59,7 @@ def _filtered(rows: Sequence[Row]) -> list[Row]:
     """Let the reader choose rows by what they differ in."""
     chosen = {
         name: st.multiselect(
-            name.capitalize(), values, key=name, bind="query-params", placeholder="All"
+            name.capitalize(), values, key=f"ranking_{name}", bind="query-params", placeholder="All"
         )
         for name, values in filters.options(rows).items()
     }
@@ -77,7 +78,7 @@ def _weights(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, str]]:
             label,
             0,
             MOST_WEIGHT,
-            key=f"weight_{key}",
+            key=f"ranking_weight_{key}",
             bind="query-params",
             help=METRICS[key].description if key in METRICS else None,
         )
@@ -101,10 +102,10 @@ def _columns(frame: pd.DataFrame, ranked_by: str) -> list[str]:
     more = [name for name in map(str, frame) if name not in usual]
     hidable = [name for name in usual if name not in tables.FIXED]
     added = st.multiselect(
-        "Add columns", more, key="add", bind="query-params", placeholder="None more"
+        "Add columns", more, key="ranking_add", bind="query-params", placeholder="None more"
     )
     hidden = st.multiselect(
-        "Hide columns", hidable, key="hide", bind="query-params", placeholder="None"
+        "Hide columns", hidable, key="ranking_hide", bind="query-params", placeholder="None"
     )
     return [
         name for name in map(str, frame) if name in added or (name in usual and name not in hidden)
@@ -114,7 +115,9 @@ def _columns(frame: pd.DataFrame, ranked_by: str) -> list[str]:
 def _order(frame: pd.DataFrame) -> str:
     """Let the reader choose the column that orders the table."""
     known = [name for name in tables.formats(frame) if name != tables.CURVE]
-    chosen = st.selectbox("Order by", known, key="order_by", bind="query-params", required=True)
+    chosen = st.selectbox(
+        "Order by", known, key="ranking_order", bind="query-params", required=True
+    )
     return chosen or known[0]
 
 
@@ -127,7 +130,7 @@ def _downloads(frame: pd.DataFrame, title: str) -> None:
             functools.partial(kind.write, frame, numbers, title),
             file_name=f"ranking{kind.suffix}",
             mime=kind.mime,
-            key=f"download_{name}",
+            key=f"ranking_download_{name}",
             on_click="ignore",
             width="stretch",
         )
@@ -147,13 +150,17 @@ def show_table(frame: pd.DataFrame) -> int | None:
         row_height=row_height,
         height=min((len(frame) + 1) * row_height + 2, MOST_HEIGHT),
         # A selection is of a place in the table, and means another row once rows change.
-        key=f"ranking_{'_'.join(map(str, frame.index))}",
+        key=f"ranking_table_{_digest(frame[tables.NAME])}",
         on_select="rerun",
         selection_mode="single-row",
         alt="Ranked configurations, one a line",
     )
     places = event["selection"]["rows"]
     return int(frame.index[places[0]]) if places and places[0] < len(frame) else None
+
+
+def _digest(names: Iterable[str]) -> str:
+    return hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
 
 
 def _has_long_names(frame: pd.DataFrame) -> bool:
@@ -176,11 +183,13 @@ def _column_config(frame: pd.DataFrame) -> dict[str, Any]:
         config[tables.NOTES] = st.column_config.TextColumn(width=110, help=told[tables.NOTES])
     if tables.CURVE in frame:
         lines = frame[tables.CURVE].dropna()
+        low, high = min(map(min, lines)), max(map(max, lines))
         config[tables.CURVE] = st.column_config.LineChartColumn(
             width=120,
             help=told[tables.CURVE],
-            y_min=min(map(min, lines)),
-            y_max=max(map(max, lines)),
+            # The browser refuses an axis without length.
+            y_min=low if low < high else None,
+            y_max=high if low < high else None,
         )
     return config
 

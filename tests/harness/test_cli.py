@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -117,6 +118,21 @@ def test_rank_by_what_is_asked_for(ran: Path) -> None:
     assert {row["ranked_by"] for row in by_valence} == {"ccc_valence"}
     by_tvd = json.loads(serbench("rank", "--by", "tvd", "--json", cwd=ran).stdout)
     assert {(row["tvd"], row["rank"]) for row in by_tvd} == {(None, None)}
+
+
+def test_rank_prints_files_and_documents(ran: Path) -> None:
+    labels = [row["label"] for row in json.loads(serbench("rank", "--json", cwd=ran).stdout)]
+    lines = list(csv.DictReader(serbench("rank", "--format", "csv", cwd=ran).stdout.splitlines()))
+    assert [line["Configuration"] for line in lines] == labels
+    assert {(line["Corpus"], line["Backbone"]) for line in lines} == {("embedded", "tiny")}
+    assert lines[-1]["Rank"] == ""
+    assert float(lines[0]["Epoch (s)"]) > 0
+    markdown = serbench("rank", "--format", "markdown", cwd=ran).stdout
+    assert markdown.startswith("tiny on embedded, ")
+    assert markdown.count("\n| ") == 2 + len(labels)
+    latex = serbench("rank", "--format", "latex", cwd=ran).stdout
+    assert latex.count(r" \\") == 1 + len(labels)
+    assert "Throughput" not in markdown + latex
 
 
 def test_show_gives_one_run_whole(ran: Path) -> None:
@@ -361,6 +377,7 @@ def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
         (("run", "full", "--db", "/nowhere/at/all/runs.db"), "/nowhere/at/all"),
         (("rank", "--db", "none.db"), "none.db"),
         (("rank", "--by", "tdv"), "rows are ranked by one of ccc, annotator_ccc, "),
+        (("rank", "--json", "--format", "csv"), "two ways of printing"),
         (("compare", "full", "lora", "--db", "none.db"), "none.db"),
         (("run", "full", "--repeats", "-1"), "--repeats takes a number from 0 on"),
         (("show", "1", "--db", "text.txt"), "text.txt"),

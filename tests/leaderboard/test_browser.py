@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 import socket
 import subprocess
@@ -110,3 +111,89 @@ def test_the_address_keeps_what_was_chosen(address: str, browser: Any) -> None:
     page.get_by_role("link", name="Trade-offs").click()
     page.locator(".vega-embed .marks").first.wait_for(timeout=60_000)
     assert "by=TVD" in page.url
+
+
+def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
+    address: str, browser: Any
+) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    errors = errors_of(page)
+    page.goto(f"{address}/?ranking_hide=Notes&ranking_add=Throughput+(audio+s%2Fs)")
+    table = page.get_by_test_id("stDataFrame")
+    table.wait_for(timeout=60_000)
+    page.wait_for_function(f"{NAMES}.length == 6")
+    assert names_in(page)[:2] == ["full", "lora"]
+
+    # The cells are drawn on a canvas; what is read aloud of it says what it shows.
+    left, top = table.bounding_box()["x"], table.bounding_box()["y"]
+    page.mouse.click(left + 140, top + 18)
+    page.wait_for_function(f"{NAMES}[0] == 'full'")
+    page.mouse.click(left + 140, top + 18)
+    page.wait_for_function(f"{NAMES}[0] == 'top-layers+cache'")
+
+    page.get_by_role("combobox", name="Strategy").fill("lora")
+    page.get_by_role("option", name="lora", exact=True).click()
+    page.wait_for_function(f"{NAMES}.length == 1")
+    assert names_in(page) == ["lora"]
+    assert "ranking_strategy=lora" in page.url
+    page.get_by_text("1 of the 6 rows").wait_for()
+
+    page.mouse.click(left + 16, top + 36 + 18)
+    page.get_by_test_id("stText").get_by_text("lora", exact=True).wait_for()
+
+    page.get_by_role("button", name="Download", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    with Path(download.value.path()).open(encoding="utf-8") as file:
+        (line,) = csv.DictReader(file)
+    assert line["Configuration"] == "lora"
+    assert float(line["Throughput (audio s/s)"]) > 0
+    assert "Notes" not in line
+    assert not errors
+
+
+def test_the_keyboard_reaches_the_sidebar_and_the_table(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    errors = errors_of(page)
+    page.goto(address)
+    page.get_by_test_id("stDataFrame").wait_for(timeout=60_000)
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(FOCUSED))
+        if "stDataFrame" in reached:
+            break
+    assert {"stSelectbox", "stMultiSelect", "stPopover", "stDataFrame"} <= reached
+    assert not errors
+
+
+NAMES = (
+    "[...document.querySelectorAll('[data-testid=stDataFrame] table tbody tr')]"
+    ".map((row) => row.children[1].textContent)"
+)
+"""Of the rows, as a screen reader has them."""
+FOCUSED = """() => {
+  const near = document.activeElement.closest(
+    "[data-testid=stSelectbox], [data-testid=stMultiSelect], [data-testid=stPopover],"
+    + "[data-testid=stDataFrame]");
+  return near && near.dataset.testid;
+}"""
+"""Which kind of element has the keyboard."""
+
+
+def names_in(page: Any) -> list[str]:
+    names: list[str] = page.evaluate(NAMES)
+    return names
+
+
+def errors_of(page: Any) -> list[str]:
+    """What goes wrong in the browser from now on, besides what lies beyond the machine."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def note(message: Any) -> None:
+        if message.type == "error" and "net::ERR" not in message.text:
+            errors.append(message.text)
+
+    page.on("console", note)
+    return errors
