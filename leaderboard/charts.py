@@ -17,7 +17,7 @@ COLOURS = ["#0068B0", "#D08000", "#009E73", "#C46EA8", "#B03A2E", "#4398D6", "#6
 each stands out (3:1) from a white background and from a dark one."""
 INK = "#7A7A7A"
 """Of what is no data: read on either background."""
-BOX, ROW, AROUND = 12, 56, 120
+BOX, ROW, AROUND = 12, 64, 140
 """Pixels of a box's height, of a row's with two of them and its name, and of legend and axis."""
 NAMED = 0.45
 """Share of a row's height that its name takes."""

@@ -45,6 +45,15 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
 ]
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+)
+
+WIDTHS = (1400, 390)
+"""Pixels of a desk's screen and of a phone's."""
+GRAVE = ("serious", "critical")
+NOT_OURS: dict[str, str] = {}
+"""Rules of axe that Streamlit's own elements break, each with the reason why we cannot mend it."""
 
 
 @pytest.fixture
@@ -104,13 +113,99 @@ def test_each_page_draws_what_it_is_for(address: str, browser: Any, tmp_path: Pa
     assert not errors
 
 
+def opened(page: Any, address: str) -> None:
+    """Go there and wait until all is drawn."""
+    page.goto(address)
+    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
+    page.locator("[data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_timeout(1_500)
+
+
+def paths(page: Any, address: str) -> list[str]:
+    """The addresses of all pages that the application has."""
+    opened(page, address)
+    links = page.get_by_test_id("stSidebarNavLink").all()
+    found = [str(link.get_attribute("href")).rpartition("/")[2] for link in links]
+    assert len(found) >= len(PAGES)
+    return [path or "ranking" for path in found]
+
+
+def grave(page: Any) -> list[str]:
+    """What axe finds that keeps somebody out, but for what is not ours."""
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['html'][:200]}"
+        for each in found
+        if each["impact"] in GRAVE and each["id"] not in NOT_OURS
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_shuts_anyone_out(address: str, browser: Any, tmp_path: Path, scheme: str) -> None:
+    folder = Path(os.environ.get("SERBENCH_SCREENSHOTS", tmp_path))
+    problems = []
+    for width in WIDTHS:
+        page = browser.new_page(viewport={"width": width, "height": 1600}, color_scheme=scheme)
+        for path in paths(page, address):
+            opened(page, f"{address}/{path}")
+            where = f"{path}, {scheme}, {width} px"
+            height = page.get_by_test_id("stMainBlockContainer").bounding_box()["height"]
+            page.set_viewport_size({"width": width, "height": int(height) + 80})
+            page.wait_for_timeout(500)
+            page.screenshot(path=folder / f"{path}-{scheme}-{width}.png")
+            problems += [f"{where}: {problem}" for problem in grave(page)]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                problems.append(f"{where}: is wider than the screen")
+            for chart in page.locator(".vega-embed").all():
+                if not chart.get_attribute("aria-label"):
+                    problems.append(f"{where}: a chart has no words (alt) for who cannot see it")
+    assert not problems, "\n".join(problems)
+
+
+def test_each_theme_has_its_background_from_any_folder(address: str, browser: Any) -> None:
+    found = {}
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        opened(page, address)
+        style = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        found[scheme] = page.evaluate(style)
+    assert found == {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 17, 23)"}
+
+
+def test_pages_are_reached_by_the_keyboard(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    opened(page, address)
+    wanted = [link.get_attribute("href") for link in page.get_by_test_id("stSidebarNavLink").all()]
+    reached = []
+    for _ in range(2 * len(wanted) + 10):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.href || ''"))
+        if reached[-1].endswith("/compare"):
+            break
+    assert reached[-1].endswith("/compare")
+    assert [each for each in reached if each in wanted] == wanted[: wanted.index(reached[-1]) + 1]
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Compare", level=1).wait_for(timeout=60_000)
+
+
+def test_the_address_keeps_compared_rows_in_their_order(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    given = f"{address}/compare?rows=top-layers&rows=full&error=Mean+squared+error"
+    opened(page, given)
+    page.get_by_text("“First” is top-layers").wait_for(timeout=60_000)
+    assert page.url == given
+    opened(page, f"{address}/compare?rows=there+is+none")
+    page.get_by_text("“First” is ").wait_for(timeout=60_000)
+
+
 def test_the_address_keeps_what_was_chosen(address: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 1600})
     page.goto(f"{address}/?by=TVD")
     page.get_by_text("beats in TVD, time and memory").wait_for(timeout=60_000)
     page.get_by_role("link", name="Trade-offs").click()
-    page.locator(".vega-embed .marks").first.wait_for(timeout=60_000)
-    assert "by=TVD" in page.url
+    page.locator(".vega-embed > .marks").first.wait_for(timeout=60_000)
+    page.wait_for_url("**/tradeoffs?*by=TVD*")
 
 
 def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
