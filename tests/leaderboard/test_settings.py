@@ -119,6 +119,16 @@ def test_two_rows_are_compared_by_reading_their_setting_alone(several: Any) -> N
     assert whole.noise_pairs == 1
 
 
+def test_specs_are_compared_by_the_runs_of_their_strategies(several: Any) -> None:
+    engine = queries.open_for_reading(str(several.path))
+    names = comparison.strategies("full@annotators", "lora:rank=4+cache")
+    assert names == ("full", "lora")
+    runs = queries.configurations(engine, strategies=names[1:])
+    assert [run["id"] for run in runs] == [13, 15]
+    assert queries.comparable_with(engine, (13,), machine="other") == []
+    assert queries.comparable_with(engine, (10**20,)) == []
+
+
 def test_training_whose_text_differs_is_one_setting(recorder: Any) -> None:
     first, second = recorder("full"), recorder("lora")
     with recorder.engine.begin() as connection:
