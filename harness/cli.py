@@ -415,7 +415,7 @@ def show(
 def _row_of(db: str, run: dict[str, Any]) -> dict[str, Any] | None:
     """The row of the ranking that a run is part of; None for one that is replaced, or failed."""
     strategy.discover()
-    filters = {key: run[key] for key in ("corpus", "backbone", "head")}
+    filters = {key: run[key] for key in ("corpus", "backbone")}
     rows = _ranked(db, machine=run["machine"]["key"], **filters)
     return next((dataclasses.asdict(row) for row in rows if run["id"] in row.run_ids), None)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from serbench.harness.console import number, say, sure, table
 from serbench.harness.metrics import ON_PLANE, SCORED, count, size
+from serbench.harness.plan import named
 
 __all__ = ["facts", "print_run"]
 
@@ -20,7 +21,8 @@ SPREAD = {metric for key, (metric, _) in SCORED.items() if not key.startswith("c
 
 def print_run(run: Run, row: Run | None) -> None:
     """Print a run from `queries.run`, and what its row of the ranking says of it, if it has one."""
-    say(f"run {run['id']}: {run['label']}, seed {run['seed']}{_which(run)}: {run['status']}")
+    name = named(run["label"], run["head"])
+    say(f"run {run['id']}: {name}, seed {run['seed']}{_which(run)}: {run['status']}")
     if run["message"]:
         say(f"  {run['message']}")
     for note in run["notes"] or ():
@@ -69,7 +71,10 @@ def _asked(run: Run) -> Iterable[tuple[str, str]]:
     )
     if run["elsewhere"]:
         yield "also tested on", ", ".join(map(_other, run["elsewhere"]))
+    if run["enrol"]:
+        yield "ratings to enrol by", str(run["enrol"])
     yield "strategy", _pairs(run["config"]) or "no settings"
+    yield "head", " ".join((run["head"].partition(":")[0], _pairs(run["head_config"]))).strip()
     yield "training", _pairs(run["training"])
     yield (
         "parameters",

@@ -102,8 +102,10 @@ def pareto(
         color=GREY,
         strokeDash=[4, 3],
     )
-    up_bars = alt.Chart(points.dropna(subset=["y_low", "y_high"])).mark_rule(strokeWidth=1.5)
-    across_bars = alt.Chart(points.dropna(subset=["x_low", "x_high"])).mark_rule(strokeWidth=1.5)
+    sure_up = points.dropna(subset=["y_low", "y_high"])
+    sure_across = points.dropna(subset=["x_low", "x_high"])
+    up_bars = alt.Chart(sure_up).mark_rule(strokeWidth=1.5)
+    across_bars = alt.Chart(sure_across).mark_rule(strokeWidth=1.5)
     dots = base.mark_point(filled=True, size=90).encode(
         color=colour,
         opacity=opacity,
@@ -118,20 +120,17 @@ def pareto(
     names = on_front.mark_text(align="left", dx=8, dy=-8, color=GREY, limit=160).encode(
         text="name:N"
     )
-    layers = [
-        line,
-        up_bars.encode(
-            x=across, y=alt.Y("y_low:Q", title=title(y)), y2="y_high:Q", color=colour,
-            opacity=opacity,
-        ),
-        across_bars.encode(
-            x=alt.X("x_low:Q", title=title(x)), x2="x_high:Q", y=up, color=colour,
-            opacity=opacity,
-        ),
-        dots,
-        names,
-    ]  # fmt: skip
-    return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
+    up_bars = up_bars.encode(
+        x=across, y=alt.Y("y_low:Q", title=title(y)), y2="y_high:Q", color=colour, opacity=opacity
+    )
+    across_bars = across_bars.encode(
+        x=alt.X("x_low:Q", title=title(x)), x2="x_high:Q", y=up, color=colour, opacity=opacity
+    )
+    # A layer without marks is a picture without words to a screen reader.
+    bars = [
+        layer for layer, sure in ((up_bars, sure_up), (across_bars, sure_across)) if not sure.empty
+    ]
+    return alt.LayerChart(layer=[line, *bars, dots, names], width="container", height=HEIGHT)
 
 
 def _told(points: pd.DataFrame, x: str, y: str) -> list[alt.Tooltip]:

@@ -101,7 +101,8 @@ class Corpus:
 
     @cached_property
     def manifest_hash(self) -> str:
-        """Hash of ids, speakers, splits, folds, lengths, labels, ratings, scale and file sizes.
+        """Hash of ids, speakers, splits, folds, lengths, labels, ratings, scale and file sizes,
+        and of whether annotators are anonymous.
 
         Neither the folder nor the time of a file enters, so that a copy elsewhere has the same.
         """
@@ -113,6 +114,8 @@ class Corpus:
     def _manifest(self) -> Iterable[str]:
         """JSON arrays, one a line: the scale, folds, every utterance, every rating."""
         yield json.dumps([float(self.minimum), float(self.maximum), *self.dimensions]) + "\n"
+        if self.anonymous:
+            yield json.dumps(["anonymous"]) + "\n"
         if self.folds:
             yield json.dumps([sorted(fold.items()) for fold in self.folds]) + "\n"
         table = self.utterances[["id", "speaker", "split", "samples", *self.dimensions]]

@@ -88,7 +88,7 @@ def show_recommendation(found: Recommendation) -> None:
         st.caption(
             "To run it again in this setting; a corpus that lies in a folder is NAME=FOLDER there:"
         )
-        st.code(found.command, language="bash", wrap_lines=True)
+        st.code(found.command, language=None, wrap_lines=True)
 
 
 def show_choice(found: Recommendation, chosen: Choice) -> None:

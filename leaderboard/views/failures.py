@@ -88,7 +88,7 @@ def show_failure(failure: Run, every: Sequence[Run], path: str) -> None:
         with st.expander("Traceback"):
             st.code(whole["traceback"], language=None)
     st.caption("Command that repeats it, and whatever else of its command is not finished")
-    st.code(run_choice.repeating(whole), language="bash", wrap_lines=True)
+    st.code(run_choice.repeating(whole), language=None, wrap_lines=True)
     if failure["status"] == "oom":
         _show_fits(failure, every)
     else:

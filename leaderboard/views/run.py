@@ -139,7 +139,10 @@ def _show_learning(run: Run) -> None:
         return
     st.subheader("Learning")
     for column, curve in zip(st.columns(len(there)), there, strict=True):
-        column.altair_chart(run_charts.learning(curve, run["best_epoch"]))
+        column.altair_chart(
+            run_charts.learning(curve, run["best_epoch"]),
+            alt="Training loss or validation CCC against the epoch",
+        )
     if run["best_epoch"] is not None:
         st.caption(f"The model of epoch {run['best_epoch']} was kept (dashed line).")
 
@@ -148,13 +151,13 @@ def _show_costs(run: Run) -> None:
     phases, memory = run_charts.phases(run), run_charts.memory(run)
     if not phases.empty:
         st.subheader("Time", help=METRICS["run_s"].description)
-        st.altair_chart(run_charts.phase_bar(phases))
+        st.altair_chart(run_charts.phase_bar(phases), alt="Seconds of each phase, stacked")
         with st.expander("Phases as a table"):
             st.dataframe(run_charts.phase_table(run), hide_index=True, key="run_phases")
     if not memory.empty:
         peak = METRICS[run_charts.peak_key(run)]
         st.subheader("Memory", help=_meanings(memory))
-        st.altair_chart(run_charts.memory_bar(memory))
+        st.altair_chart(run_charts.memory_bar(memory), alt="Bytes of each part, stacked")
         rest = run_charts.REST in set(memory["part"])
         told = (
             f"“{run_charts.REST}” is up to the peak: {peak.description}"
@@ -194,7 +197,9 @@ def _show_predictions(run: Run, path: str) -> None:
         totals.add(count)
         column.markdown(f"**{name.capitalize()}**", help=METRICS[f"ccc_{name}"].description)
         if count:
-            column.altair_chart(run_charts.scatter(points))
+            column.altair_chart(
+                run_charts.scatter(points), alt=f"Predicted against labelled {name}"
+            )
     most = max(totals)
     sampled = f", a sample of {run_charts.MOST_POINTS:,}" if most > run_charts.MOST_POINTS else ""
     st.caption(
@@ -223,7 +228,7 @@ def _show_provenance(run: Run, rows: Sequence[Row]) -> None:
         lines = "\n".join(f"{name:<{width}}  {text}" for name, text in told)
         st.code(lines, language=None, wrap_lines=True)
     st.caption("Command")
-    st.code(run_choice.repeating(run), language="bash", wrap_lines=True)
+    st.code(run_choice.repeating(run), language=None, wrap_lines=True)
     st.caption(
         "It repeats all runs of the command that made this one"
         + (", finished or not." if run["status"] == "ok" else " but those that are finished.")

@@ -62,7 +62,10 @@ def show_front(rows: Sequence[Row], path: str) -> None:
     if points.empty:
         st.info("No row here has both of these.")
         return
-    st.altair_chart(tradeoff_charts.pareto(points, x, y, x_scale=x_scale, y_scale=y_scale))
+    st.altair_chart(
+        tradeoff_charts.pareto(points, x, y, x_scale=x_scale, y_scale=y_scale),
+        alt=f"{fronts.title(y)} against {fronts.title(x)}: a dot a row, and the Pareto front",
+    )
     st.caption(_sure(points))
     show_shares(points, x, y)
     st.caption(" ".join(dict.fromkeys(map(fronts.description, (x, y)))))
@@ -182,7 +185,10 @@ def show_sweep(
     group = lines[0].rows[0][1].group
     points = tradeoff_charts.swept(lines, figures(path, version(path), group, measure), measure)
     names = [line.name for line in lines]
-    place.altair_chart(tradeoff_charts.sweep(points, setting, measure, names))
+    place.altair_chart(
+        tradeoff_charts.sweep(points, setting, measure, names),
+        alt=f"{fronts.title(measure)} against {setting}: a line a row",
+    )
 
 
 def show_learning(rows: Sequence[Row], path: str) -> None:
@@ -215,7 +221,7 @@ def show_learning(rows: Sequence[Row], path: str) -> None:
         drawn = each[each["row"].isin(names)]
         means = learning.means(drawn)
         chart = tradeoff_charts.learning(drawn, means, names, target, x_scale=x_scale)
-        st.altair_chart(chart)
+        st.altair_chart(chart, alt="Validation CCC against seconds: a line a row")
     show_reached(learning.reached(each, target))
 
 
