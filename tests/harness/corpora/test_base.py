@@ -279,8 +279,9 @@ def test_the_manifest_hash_follows_files_ratings_and_scale(
     folds: Mapping[str, Split] = {"s1": "test", "s2": "train", "s3": "validation"}
     folded = dataclasses.replace(plain, folds=(folds,))
     wider = Corpus(name="three", utterances=table(three), minimum=1, maximum=7)
-    hashes = {each.manifest_hash for each in (plain, rated, other, wider, folded)}
-    assert len(hashes) == 5
+    nameless = dataclasses.replace(rated, anonymous=True)
+    every = (plain, rated, other, wider, folded, nameless)
+    assert len({each.manifest_hash for each in every}) == len(every)
     backwards = corpus(three, ratings().iloc[::-1])
     assert backwards.manifest_hash == rated.manifest_hash
     write_wav(three / "a.wav", seconds=0.2)
