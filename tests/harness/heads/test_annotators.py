@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from serbench.harness import heads
-from serbench.harness.distributions import BinMass, DiffKDE, Estimator
+from serbench.harness.distributions import HARD, BinMass, DiffKDE, Estimator
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Known
 from serbench.harness.heads.annotators import Layer, OneHot, Towers
@@ -164,6 +165,27 @@ def test_an_utterance_that_nobody_rated_teaches_nothing_but_is_answered() -> Non
     assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
     answer = head.answer(hidden, lengths, alone)
     torch.testing.assert_close(answer.told_distributions[3], answer.distributions[3])
+
+
+@pytest.mark.parametrize("name", ["annotators:shared=false,", "annotators-onehot:"])
+def test_what_diffkde_answers_is_the_hard_histograms(name: str) -> None:
+    head, (hidden, lengths) = built(f"{name}estimator=diffkde,observations=100"), states()
+    answer = head.answer(hidden, lengths, targets())
+    hard = dataclasses.replace(HARD, observations=100)
+    said = head.everybody(hidden, lengths)[..., :2]
+    for found, expected in (
+        (answer.distributions, hard.of_everybody(said, generator=torch.Generator().manual_seed(0))),
+        (
+            answer.told_distributions,
+            hard.of_pairs(
+                answer.told_ratings[:, :2],
+                UTTERANCE,
+                4,
+                generator=torch.Generator().manual_seed(0),
+            ),
+        ),
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 def test_a_stranger_is_told_what_everybody_is() -> None:
