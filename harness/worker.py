@@ -438,6 +438,12 @@ def _test_enrolled(
         return learner.everybody_elsewhere(data, indices)
 
     likeness = enrolment.likeness(everybody)
+    if likeness is None:
+        label = spec.head.label
+        send(
+            Note(f"the head {label} predicts no single annotators: nobody of {corpus.name} enrols")
+        )
+        return
     tested, least = data.splits["test"], spec.training.least_ratings
     for way, column, value in enrolment.scores(likeness, tested, everybody, least):
         if dimensions[column] in corpus.dimensions:
