@@ -439,10 +439,8 @@ def _test_enrolled(
 
     likeness = enrolment.likeness(everybody)
     if likeness is None:
-        label = spec.head.label
-        send(
-            Note(f"the head {label} predicts no single annotators: nobody of {corpus.name} enrols")
-        )
+        who = f"nobody of {corpus.name} enrols"
+        send(Note(f"the head {spec.head.label} predicts no single annotators: {who}"))
         return
     tested, least = data.splits["test"], spec.training.least_ratings
     for way, column, value in enrolment.scores(likeness, tested, everybody, least):

@@ -32,7 +32,8 @@ class Answer:
     told_ratings: Tensor | None = None
     """(P, D), each rating; as in `labels` where it is not known who gave it."""
     told_distributions: Tensor | None = None
-    """(B, CELLS, CELLS), of who rated both dimensions; as in `distributions` where none is known."""
+    """(B, CELLS, CELLS), of who rated both dimensions; as in `distributions` where nobody is known
+    to have."""
 
 
 class Head(nn.Module, ABC):

@@ -176,7 +176,7 @@ def _evidence(rating: Tensor, gamma: Tensor, nu: Tensor, alpha: Tensor, beta: Te
 
 
 def student_t_cdf(t: Tensor, degrees: Tensor) -> Tensor:
-    """Probability below t in float64, of degrees above 1; any shapes that broadcast; torch has none.
+    """Probability below t in float64, of degrees above 1; shapes that broadcast; torch has none.
 
     With t = √n tan θ the density becomes a power of the cosine, which Gauss-Legendre quadrature
     integrates from 0 to θ, and to where the power has fallen to e⁻⁴⁶: that is half of all there is.
