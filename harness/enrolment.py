@@ -75,8 +75,11 @@ class Enrolment:
         kept: Indices = rows[chosen]
         return kept
 
-    def likeness(self, everybody: Everybody) -> Likeness:
-        """Find the annotators with the least squared error over all rated dimensions."""
+    def likeness(self, everybody: Everybody) -> Likeness | None:
+        """Find the annotators with the least squared error over all rated dimensions.
+
+        None if nothing is said of anybody.
+        """
         rows, people = self._rows, self.people
         utterance = np.searchsorted(self.ratings.starts, rows, side="right") - 1
         who = np.searchsorted(people, self.ratings.person[rows])
@@ -90,7 +93,8 @@ class Enrolment:
             if errors is None:
                 errors = each.new_zeros(len(people), said.shape[1])
             errors.index_add_(0, torch.from_numpy(who[here]).to(said.device), each)
-        assert errors is not None
+        if errors is None:
+            return None
         near = errors.topk(min(2, errors.shape[1]), largest=False).indices.cpu().numpy()
         rng = np.random.default_rng([self.seed, 1])
         return Likeness(

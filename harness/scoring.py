@@ -137,7 +137,8 @@ class Scored:
         said = {"": self.evaluation.predicted[self._utterance, column].astype(np.float64)}
         if self._told_ratings is not None:
             said["_told"] = self._told_ratings[:, column]
-            means = _means(said["_told"], self._utterance, len(self._table))
+            known = ~np.isnan(rated)
+            means = _means(said["_told"][known], self._utterance[known], len(self._table))
             yield self._score("ccc_told", dimension, ccc(self._labelled[:, column], means))
         for suffix, predicted in said.items():
             yield self._score(f"pair_ccc{suffix}", dimension, ccc(rated, predicted))

@@ -438,6 +438,10 @@ def _test_enrolled(
         return learner.everybody_elsewhere(data, indices)
 
     likeness = enrolment.likeness(everybody)
+    if likeness is None:
+        who = f"nobody of {corpus.name} enrols"
+        send(Note(f"the head {spec.head.label} predicts no single annotators: {who}"))
+        return
     tested, least = data.splits["test"], spec.training.least_ratings
     for way, column, value in enrolment.scores(likeness, tested, everybody, least):
         if dimensions[column] in corpus.dimensions:

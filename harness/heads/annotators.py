@@ -75,7 +75,8 @@ class AnnotatorHead(Head):
     """What heads of annotators share: the tasks, and the answers.
 
     Task 1 is each rating, task 2 the mean rating, task 3 the distribution of the ratings, of the
-    same utterance's annotators; `consensus` is the label itself.
+    same utterance's annotators; `consensus` is the label itself. Who has not rated a dimension does
+    not count in its mean, nor in a distribution over it.
     """
 
     def __init__(
@@ -129,18 +130,25 @@ class AnnotatorHead(Head):
         said = self._pairs(inputs, targets.utterance, targets.annotator)
         losses = {
             "1": lambda: _summed(said, targets.ratings),
-            "2": lambda: _summed(_means(said, targets), targets.labels),
+            "2": lambda: _summed(*_means(said, targets)),
             "3": lambda: cross_entropy(self._distributions(said, targets), targets.distributions),
             "consensus": lambda: _summed(self._consensus(inputs), targets.labels),
         }
         return torch.stack([losses[task]() for task in tasks]).sum()
 
     def _distributions(self, said: Tensor, targets: Targets) -> Tensor:
-        on_plane = said[:, self._plane]
-        return self.estimator.of_pairs(on_plane, targets.utterance, len(targets.labels))
+        count = len(targets.labels)
+        # What nobody rated goes to an utterance of its own: to pick the rest would wait for the
+        # device.
+        utterance = targets.utterance.masked_fill(~self._rated_plane(targets), count)
+        return self.estimator.of_pairs(said[:, self._plane], utterance, count + 1)[:count]
+
+    def _rated_plane(self, targets: Targets) -> Tensor:
+        """(P,) whether both activation and valence were rated."""
+        return ~targets.ratings[:, self._plane].isnan().any(1)
 
     def answer(self, hidden: Tensor, lengths: Tensor, targets: Targets) -> Answer:
-        """With all annotators, and with those who are known to have rated."""
+        """With all annotators, and with those who are known to have rated, what they rated."""
         inputs = self._inputs(hidden, lengths)
         labels = self._learnt(self._consensus(inputs))
         known = targets.annotator >= 0
@@ -153,8 +161,9 @@ class AnnotatorHead(Head):
         seed = torch.Generator(labels.device).manual_seed(0)
         estimator = self.estimator.without_gradient
         masses = estimator.of_everybody(self._everybody(inputs)[..., self._plane], generator=seed)
+        rated = self._rated_plane(targets)[known]
         of_raters = estimator.of_pairs(
-            said[:, self._plane], rows, len(labels), generator=seed.manual_seed(0)
+            said[rated][:, self._plane], rows[rated], len(labels), generator=seed.manual_seed(0)
         )
         strangers = of_raters.isnan().flatten(1).any(1)
         return Answer(
@@ -169,11 +178,14 @@ def _summed(predicted: Tensor, labels: Tensor) -> Tensor:
     return ccc_loss(predicted, labels) * labels.shape[1]
 
 
-def _means(said: Tensor, targets: Targets) -> Tensor:
-    """(B, D) over what was said of each utterance."""
-    count = len(targets.labels)
-    sums = said.new_zeros(count, said.shape[1]).index_add(0, targets.utterance, said)
-    return sums / torch.bincount(targets.utterance, minlength=count).clamp(min=1)[:, None]
+def _means(said: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    """(B, D) over what those who rated are predicted to say, and labels, NaN where nobody did."""
+    rated = ~targets.ratings.isnan()
+    zeros = said.new_zeros(len(targets.labels), said.shape[1])
+    sums = zeros.index_add(0, targets.utterance, said.masked_fill(~rated, 0.0))
+    counts = zeros.index_add(0, targets.utterance, rated.to(said.dtype))
+    labels = targets.labels.masked_fill(counts == 0, torch.nan)
+    return sums / counts.clamp(min=1), labels
 
 
 class Towers(AnnotatorHead):

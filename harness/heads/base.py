@@ -32,7 +32,8 @@ class Answer:
     told_ratings: Tensor | None = None
     """(P, D), each rating; as in `labels` where it is not known who gave it."""
     told_distributions: Tensor | None = None
-    """(B, CELLS, CELLS); as in `distributions` where nobody is known."""
+    """(B, CELLS, CELLS), of who rated both dimensions; as in `distributions` where nobody is known
+    to have."""
 
 
 class Head(nn.Module, ABC):
@@ -54,7 +55,7 @@ class Head(nn.Module, ABC):
         """A scalar: the losses of some of the tasks in `turns`, added up."""
 
     def answer(self, hidden: Tensor, lengths: Tensor, targets: Targets) -> Answer:
-        """All that it has to say; of `targets` it uses only who gave the ratings."""
+        """All that it has to say; of `targets` it uses only who rated which dimensions."""
         return Answer(labels=self(hidden, lengths))
 
     def everybody(self, hidden: Tensor, lengths: Tensor) -> Tensor | None:

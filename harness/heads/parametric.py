@@ -21,7 +21,7 @@ __all__ = ["Evidential", "MeanVariance", "student_t_cdf"]
 LEAST_VARIANCE = 0.01
 """Ratings that agree leave about this much: rounding to the points of a scale of seven, one third
 apart where the scale is [-1, 1], has a variance of 1/108."""
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 class Parametric(Head):
@@ -55,11 +55,15 @@ class Parametric(Head):
         described = self.described(hidden, lengths)
         if len(self._plane) < len(PLANE):
             return Answer(labels=described[0])
-        edges = torch.linspace(-1, 1, CELLS + 1, device=hidden.device)[1:-1]
-        inner = self.below(edges, described)[:, self._plane]
+        # In float32 the differences of what is next to 1 would round to less than nothing.
+        precise = [parameter.double() for parameter in described]
+        edges = torch.linspace(-1, 1, CELLS + 1, dtype=torch.float64, device=hidden.device)[1:-1]
+        inner = self.below(edges, precise)[:, self._plane]
         ends = torch.zeros_like(inner[..., :1])
-        masses = torch.cat([ends, inner, ends + 1], dim=-1).diff(dim=-1)
-        return Answer(labels=described[0], distributions=masses[:, 0, :, None] * masses[:, 1, None])
+        along = torch.cat([ends, inner, ends + 1], dim=-1).diff(dim=-1).clamp_min(0)
+        along = along / along.sum(dim=-1, keepdim=True)
+        masses = along[:, 0, :, None] * along[:, 1, None]
+        return Answer(labels=described[0], distributions=masses.float())
 
 
 class MeanVariance(Parametric):
@@ -172,14 +176,21 @@ def _evidence(rating: Tensor, gamma: Tensor, nu: Tensor, alpha: Tensor, beta: Te
 
 
 def student_t_cdf(t: Tensor, degrees: Tensor) -> Tensor:
-    """Probability below t, any shapes that broadcast; torch has none.
+    """Probability below t in float64, of degrees above 1; shapes that broadcast; torch has none.
 
     With t = √n tan θ the density becomes a power of the cosine, which Gauss-Legendre quadrature
-    integrates from 0 to θ.
+    integrates from 0 to θ, and to where the power has fallen to e⁻⁴⁶: that is half of all there is.
+    However narrow the peak, the nodes lie within it.
     """
-    angle = torch.atan(t / degrees.sqrt())
-    nodes, weights = (torch.as_tensor(x, dtype=t.dtype, device=t.device) for x in (NODES, WEIGHTS))
-    points = angle[..., None] * (nodes + 1) / 2
-    integral = (points.cos() ** (degrees[..., None] - 1) * weights).sum(-1) * angle / 2
-    logarithm = ((degrees + 1) / 2).lgamma() - (degrees / 2).lgamma()
-    return 0.5 + integral * logarithm.exp() / math.sqrt(math.pi)
+    t, power = t.double(), degrees.double() - 1
+    farthest = (92 / power).expm1().sqrt().atan()
+    angle = (t / degrees.double().sqrt()).atan().clamp(-farthest, farthest)
+    nodes, weights = (torch.as_tensor(x, device=t.device) for x in (NODES, WEIGHTS))
+
+    def integral(to: Tensor) -> Tensor:
+        points = to[..., None] * (nodes + 1) / 2
+        logarithm = torch.log1p(-points.sin().square()) / 2
+        found: Tensor = ((power[..., None] * logarithm).exp() * weights).sum(-1) * to
+        return found
+
+    return (1 + integral(angle) / integral(farthest)) / 2

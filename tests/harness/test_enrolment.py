@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from serbench.harness.enrolment import Enrolment, Indices
+from serbench.harness.enrolment import Enrolment, Indices, Likeness
 from serbench.harness.metrics import ccc
 from serbench.harness.targets import Ratings
 
@@ -49,18 +49,28 @@ def enrolment(**changes: object) -> Enrolment:
     return Enrolment(ratings=ratings(**changes), outside=OUTSIDE, each=EACH, seed=0)  # type: ignore[arg-type]
 
 
+def likeness(there: Enrolment) -> Likeness:
+    found = there.likeness(everybody)
+    assert found is not None
+    return found
+
+
 def test_doubles_are_found_by_a_few_ratings() -> None:
     there = enrolment(unrated=0.2)
     assert there.people.tolist() == list(range(NEW))
-    found = there.likeness(everybody)
+    found = likeness(there)
     assert found.nearest[:, 0].tolist() == DOUBLES.tolist()
     assert (found.nearest[:, 0] != found.nearest[:, 1]).all()
+
+
+def test_nobody_is_like_those_of_whom_nothing_is_said() -> None:
+    assert enrolment().likeness(lambda _: iter(())) is None
 
 
 def test_whoever_has_too_few_ratings_does_not_enrol() -> None:
     there = enrolment(shy=1)
     assert there.people.tolist() == [0, 2, 3, 4]
-    assert there.likeness(everybody).nearest[:, 0].tolist() == [7, 11, 2, 0]
+    assert likeness(there).nearest[:, 0].tolist() == [7, 11, 2, 0]
 
 
 def test_everybody_enrols_with_as_many_and_never_with_what_is_tested() -> None:
@@ -74,7 +84,7 @@ def test_everybody_enrols_with_as_many_and_never_with_what_is_tested() -> None:
 
 def test_stand_ins_say_what_they_say() -> None:
     there = enrolment()
-    found = there.likeness(everybody)
+    found = likeness(there)
     scores = {(w, d): v for w, d, v in there.scores(found, TESTED, everybody, 10)}
     assert {way for way, _ in scores} == {"one", "two", "random", "none"}
     for d in range(2):
@@ -97,4 +107,4 @@ def test_stand_ins_say_what_they_say() -> None:
 
 def test_nobody_with_enough_tested_ratings_has_a_score() -> None:
     there = enrolment()
-    assert not list(there.scores(there.likeness(everybody), TESTED, everybody, 1000))
+    assert not list(there.scores(likeness(there), TESTED, everybody, 1000))

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from serbench.harness import corpora, heads, strategy
+from serbench.harness import corpora, heads, strategy, worker
+from serbench.harness.heads.annotators import AnnotatorHead
+from serbench.harness.heads.base import Head
 from serbench.harness.metrics import DIMENSIONS, ccc
 from serbench.harness.plan import CorpusRef, Elsewhere, Spec
 from serbench.harness.request import Request, plan
-from serbench.harness.results import Message, Phase, Progress, Result
+from serbench.harness.results import Finished, Message, Note, Phase, Progress, Result, Score
 from serbench.harness.runner import Runner
 
 PLUGIN = '''
@@ -310,7 +312,8 @@ def test_a_model_is_tested_elsewhere_without_training_on_it(runner: Runner, tmp_
     assert [p.phase for p in result.phases][-2:] == ["test", "elsewhere"]
 
 
-def test_annotators_of_another_corpus_enrol(runner: Runner) -> None:
+def enrolling() -> Spec:
+    """Four ratings enrol each of another corpus's annotators."""
     other = Elsewhere(
         ref=CorpusRef("generated", "speakers=9,utterances=8"),
         name="generated:speakers=9,utterances=8",
@@ -321,9 +324,26 @@ def test_annotators_of_another_corpus_enrol(runner: Runner) -> None:
     spec = dataclasses.replace(
         spec_of("frozen", elsewhere=(other,), enrol=4), head=heads.parse("annotators")
     )
-    spec = dataclasses.replace(
+    return dataclasses.replace(
         spec, training=dataclasses.replace(spec.training, least_ratings=2, limit=20)
     )
+
+
+def test_a_head_that_predicts_no_annotators_enrols_nobody_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(AnnotatorHead, "everybody", Head.everybody)
+    told: list[Message] = []
+    worker.run(enrolling(), told.append, matmul_flops_per_s=1.0)
+    notes = " ".join(m.text for m in told if isinstance(m, Note))
+    assert "the head annotators predicts no single annotators" in notes
+    metrics = {m.metric for m in told if isinstance(m, Score)}
+    assert not any("enrolled" in metric for metric in metrics)
+    assert isinstance(told[-1], Finished)
+
+
+def test_annotators_of_another_corpus_enrol(runner: Runner) -> None:
+    spec = enrolling()
     result = runner.run(spec, lambda _: None)
     assert result.status == "ok", result.message
     assert "annotators of generated" in " ".join(result.notes)

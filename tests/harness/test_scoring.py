@@ -128,6 +128,21 @@ def test_ccc_of_the_mean_of_those_who_rated(
     assert scores(told)["ccc_told", "activation"].value == pytest.approx(value)
 
 
+def test_whoever_did_not_rate_a_dimension_is_not_in_its_mean(
+    corpus: Corpus, ratings: Ratings, evaluation: Evaluation, pairs: pd.DataFrame
+) -> None:
+    rows, _ = ratings.of(evaluation.indices)
+    absent = np.random.default_rng(1).random(len(rows)) < 0.4
+    values = ratings.values.copy()
+    values[rows[absent], 0] = np.nan
+    partly = dataclasses.replace(ratings, values=values)
+    found = scores(list(scored(corpus, partly, evaluation).messages()))
+    means = pairs[~absent].groupby("utterance")["told"].mean()
+    labels = corpus.utterances.set_index("id").loc[means.index, "activation"]
+    value = ccc(corpus.scaled(labels), means.to_numpy())
+    assert found["ccc_told", "activation"].value == pytest.approx(value)
+
+
 def test_distances_of_distributions(
     corpus: Corpus, ratings: Ratings, evaluation: Evaluation, told: list[Any]
 ) -> None:

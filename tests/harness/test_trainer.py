@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from serbench.harness import heads, strategy
 from serbench.harness.backbone import Backbone
@@ -470,8 +471,17 @@ def test_validation_asks_for_labels_alone() -> None:
 
 
 def test_a_head_that_leaves_a_dimension_out_has_no_score_there() -> None:
-    learner = trainer("frozen", head="distribution")
+    learner = trainer("frozen")
+    forward = learner.head.forward
+
+    def first_alone(hidden: Tensor, lengths: Tensor) -> Tensor:
+        said: Tensor = forward(hidden, lengths)
+        return said.masked_fill(torch.tensor([False, True]), torch.nan)
+
+    learner.head.forward = first_alone  # type: ignore[method-assign]
+    with pytest.raises(StrategyError, match="diverged"):
+        learner._evaluate(learner.data, "test", "test", None)
     learner.head.predicts = (True, False)
-    with torch.no_grad():
-        found = learner._evaluate(learner.data, "test", "test", None)
+    found = learner._evaluate(learner.data, "test", "test", None)
     assert np.isfinite(found.ccc[0])
+    assert np.isnan(found.ccc[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from serbench.harness import heads
-from serbench.harness.distributions import BinMass, DiffKDE, Estimator
+from serbench.harness.distributions import HARD, BinMass, DiffKDE, Estimator
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Known
 from serbench.harness.heads.annotators import Layer, OneHot, Towers
@@ -102,17 +103,28 @@ def test_tasks_are_what_they_say(name: str) -> None:
     """Each against its own formula, from what the head says of each pair."""
     joiner = "," if ":" in name else ":"
     head, (hidden, lengths) = built(f"{name}{joiner}tasks=1+2+3"), states()
-    there = targets()
+    ratings = torch.rand(len(UTTERANCE), 3) * 2 - 1
+    # One of two has not rated the activation of the first utterance, and nobody dominance of the
+    # last.
+    ratings[0, 0] = ratings[4, 1] = ratings[6, 2] = torch.nan
+    there = targets(ratings)
     said = head.answer(hidden, lengths, there).told_ratings
     losses = {task: head.loss(hidden, lengths, there, (task,)).item() for task in "123"}
     assert losses["1"] == pytest.approx(3 * ccc_loss(said, there.ratings).item(), abs=1e-6)
-    means = torch.stack([said[u == UTTERANCE].mean(0) for u in range(4)])
-    assert losses["2"] == pytest.approx(3 * ccc_loss(means, there.labels).item(), abs=1e-6)
-    masses = head.estimator.of_pairs(said[:, :2], UTTERANCE, 4)
+    rated = said.masked_fill(ratings.isnan(), torch.nan)
+    means = torch.stack([rated[u == UTTERANCE].nanmean(0) for u in range(4)])
+    labels = there.labels.masked_fill(means.isnan(), torch.nan)
+    assert losses["2"] == pytest.approx(3 * ccc_loss(means.nan_to_num(), labels).item(), abs=1e-6)
+    chosen = torch.tensor([1, 2, 3, 5, 6])
+    masses = head.estimator.of_pairs(said[chosen, :2], UTTERANCE[chosen], 4)
     entropy = -(there.distributions * (masses + 1e-8).log()).sum((1, 2)).mean()
     assert losses["3"] == pytest.approx(entropy.item(), abs=1e-6)
     together = head.loss(hidden, lengths, there, ("1", "2", "3")).item()
     assert together == pytest.approx(sum(losses.values()), abs=1e-5)
+    told = head.answer(hidden, lengths, there).told_distributions
+    torch.testing.assert_close(told, masses)
+    head.loss(hidden, lengths, there, ("1", "2", "3")).backward()
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("name", ["annotators", "annotators-onehot"])
@@ -153,6 +165,27 @@ def test_an_utterance_that_nobody_rated_teaches_nothing_but_is_answered() -> Non
     assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
     answer = head.answer(hidden, lengths, alone)
     torch.testing.assert_close(answer.told_distributions[3], answer.distributions[3])
+
+
+@pytest.mark.parametrize("name", ["annotators:shared=false,", "annotators-onehot:"])
+def test_what_diffkde_answers_is_the_hard_histograms(name: str) -> None:
+    head, (hidden, lengths) = built(f"{name}estimator=diffkde,observations=100"), states()
+    answer = head.answer(hidden, lengths, targets())
+    hard = dataclasses.replace(HARD, observations=100)
+    said = head.everybody(hidden, lengths)[..., :2]
+    for found, expected in (
+        (answer.distributions, hard.of_everybody(said, generator=torch.Generator().manual_seed(0))),
+        (
+            answer.told_distributions,
+            hard.of_pairs(
+                answer.told_ratings[:, :2],
+                UTTERANCE,
+                4,
+                generator=torch.Generator().manual_seed(0),
+            ),
+        ),
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 def test_a_stranger_is_told_what_everybody_is() -> None:

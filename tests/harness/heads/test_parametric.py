@@ -15,6 +15,7 @@ from torch.distributions import Normal, StudentT, kl_divergence
 from serbench.harness import heads
 from serbench.harness.heads import Known
 from serbench.harness.heads.parametric import LEAST_VARIANCE, _evidence, student_t_cdf
+from serbench.harness.metrics import jsd
 from serbench.harness.targets import Targets
 
 KNOWN = Known(hidden_size=6, dimensions=("activation", "valence"))
@@ -106,11 +107,34 @@ def test_the_evidential_loss_by_hand() -> None:
     assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
 
 
-def test_students_t_is_scipys() -> None:
-    t = torch.tensor([-80.0, -3.0, -0.4, 0.0, 0.01, 1.0, 7.0, 80.0], dtype=torch.float64)
-    for degrees in (2.0, 2.3, 4.0, 30.0, 300.0):
-        found = student_t_cdf(t, torch.full_like(t, degrees)).numpy()
-        np.testing.assert_allclose(found, stats.t.cdf(t.numpy(), degrees), atol=1e-7)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_students_t_is_scipys(dtype: torch.dtype) -> None:
+    t = torch.tensor([-80.0, -3.0, -0.4, 0.0, 0.01, 1.0, 7.0, 80.0, 1e4], dtype=dtype)
+    for degrees in (2.0, 2.3, 4.0, 30.0, 300.0, 2e3, 2e4, 1e6, 1e10):
+        n = torch.full_like(t, degrees)
+        expected = stats.t.cdf(t.double().numpy(), n.double().numpy())
+        np.testing.assert_allclose(student_t_cdf(t, n).numpy(), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("alpha", [10.0, 1e3, 1e4])
+@pytest.mark.parametrize("beta", [0.1, 1e-3])
+def test_masses_of_evidence_are_scipys_and_none_is_negative(alpha: float, beta: float) -> None:
+    head, (hidden, lengths) = built("evidential"), states()
+    above = torch.tensor([1.0, alpha - 1, beta], dtype=torch.float64) - 1e-4
+    raw = above + (-(-above).expm1()).log()  # what softplus takes there
+    with torch.no_grad():
+        head.get_parameter("classifier.weight").zero_()
+        bias = head.get_parameter("classifier.bias")
+        bias.copy_(torch.cat([torch.tensor([0.6, -0.7]), raw.float().repeat_interleave(2)]))
+        masses = head.answer(hidden, lengths, targets()).distributions
+    scale = math.sqrt(beta * 2 / alpha)
+    edges = np.array([-np.inf, -0.5, 0, 0.5, np.inf])
+    each = np.diff(stats.t.cdf(edges, 2 * alpha, np.array([[0.6], [-0.7]]), scale))
+    np.testing.assert_allclose(masses, np.broadcast_to(np.outer(*each), (4, 4, 4)), atol=2e-6)
+    assert (masses >= 0).all()
+    rated = np.zeros((4, 4, 4))
+    rated[:, 3, 0] = 1
+    assert np.isfinite(jsd(masses.numpy(), rated)).all()
 
 
 @pytest.mark.parametrize("name", ["mean-variance", "evidential"])
