@@ -76,8 +76,12 @@ class Objective:
 
     @property
     def turns(self) -> int:
-        """Optimiser steps that each mini-batch makes."""
+        """Optimiser steps that a mini-batch makes, at most: as many as the network has `turns`."""
         return 1
+
+    def turns_in(self, epoch: int) -> int:
+        """Those in epoch `epoch` (from 0), if the network's `begin_epoch` changes its `turns`."""
+        return self.turns
 
     def build(self, known: Known) -> Head:
         """The network, with new weights."""
