@@ -14,6 +14,7 @@ from serbench.harness.plan import CorpusRef, Elsewhere, Spec
 from serbench.harness.request import Request, plan
 from serbench.harness.results import Message, Phase, Progress, Result
 from serbench.harness.runner import Runner
+from serbench.harness.trainer import Trainer
 
 PLUGIN = '''
 import os, signal
@@ -264,7 +265,7 @@ def test_steps_are_planned_for_the_turns_of_each_epoch(monkeypatch: pytest.Monke
 
     learners = []
 
-    class Kept(worker.Trainer):
+    class Kept(Trainer):
         def fit(self, *arguments: Any) -> None:
             super().fit(*arguments)
             learners.append(self)
