@@ -482,10 +482,12 @@ def new_head(
     name: Annotated[str, typer.Argument(help="Such as huber.")], folder: Folder = "."
 ) -> None:
     """Write a plugin of a head, which is what is predicted; it works as it is."""
+    strategy.discover()
     path = _written("head", name, {entry.name for entry in heads.entries()}, folder)
+    quickest = next(entry.name for entry in strategy.entries() if entry.cls.head_only)
     console.say(
         f"Wrote {path}. It learns the labels by their Huber loss until you change it.\n"
-        f"  try it:  serbench run frozen+cache --head {name} --plugin {path}\n"
+        f"  try it:  serbench run {quickest}+cache --head {name} --plugin {path}\n"
         f"  test it: SERBENCH_PLUGINS={path} pytest --pyargs serbench.harness.contract"
         f" -k head-{name}"
     )

@@ -273,7 +273,12 @@ def test_a_head_goes_with_every_strategy(entry: Entry, head: Chosen, tmp_path: P
     learnt = learn(Variant(entry.name, entry.cls()), "wav2vec2", tmp_path, head=head)
     assert len(learnt.losses) == EPOCHS
     assert all(math.isfinite(loss) for loss in learnt.losses)
-    assert head.objective.turns == len(learnt.trainer.head.turns)
+    network = learnt.trainer.head
+    for epoch in range(EPOCHS):
+        network.begin_epoch(epoch)
+        planned = head.objective.turns_in(epoch)
+        assert planned == len(network.turns), "turns_in(epoch) must say how many turns there are"
+        assert planned <= head.objective.turns, "turns must be the most that an epoch has"
 
 
 @every_head

@@ -6,9 +6,8 @@ The grid spans [-1, 1]², axis 0 activation and axis 1 valence.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +22,6 @@ __all__ = [
     "BinMass",
     "DiffKDE",
     "Estimator",
-    "estimator",
     "expectation",
 ]
 
@@ -255,18 +253,6 @@ class BinMass(Estimator):
         )
         below = direct - low + high
         return torch.cat([torch.zeros_like(x), below, torch.ones_like(x)], dim=-1).diff(dim=-1)
-
-
-def estimator(name: str, **settings: Any) -> Estimator:
-    """`diffkde` or `binmass`, with the fields of its class.
-
-    Raises:
-        KeyError: there is none of that name.
-        TypeError: it has no such setting.
-        ValueError: a setting is out of range.
-    """
-    kinds: dict[str, Callable[..., Estimator]] = {"diffkde": DiffKDE, "binmass": BinMass}
-    return kinds[name](**settings)
 
 
 def expectation(masses: Tensor) -> Tensor:

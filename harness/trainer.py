@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -125,6 +125,8 @@ class Trainer:
         self._validates = False
         self._written_bytes = 0
         self._costs: list[Cost] = []
+        self._cost_of: dict[tuple[str, ...], Cost] = {}
+        self._seen_turns: tuple[tuple[str, ...], ...] = ()
         self._gradient_bytes = 0
         self._prefix = self._enter_depth(self.stages.frozen_depth())
 
@@ -145,7 +147,7 @@ class Trainer:
 
     @property
     def footprint(self) -> Footprint:
-        """Bytes and operations of a step; with several sets of trained parameters, the largest.
+        """Bytes and operations of a step, the largest of all tasks and sets of trained parameters.
 
         The optimiser's state is that of the end, when it is largest.
         """
@@ -242,9 +244,14 @@ class Trainer:
         yield from ((f"head.{n}", p) for n, p in self.head.named_parameters() if p.requires_grad)
 
     def _follow_strategy(self) -> None:
-        """Rebuild the optimiser and the prefix if the strategy changed what trains."""
+        """Rebuild the optimiser and the prefix if the strategy changed what trains.
+
+        Look at the steps anew if it did, or if the head changed its tasks.
+        """
         named = dict(self._named())
         if frozenset(named) == self._learning:
+            if self.head.turns != self._seen_turns:
+                self._look()
             return
         self._learning = frozenset(named)
         joining = {n: p for n, p in named.items() if n not in self._ever_learning}
@@ -262,20 +269,27 @@ class Trainer:
         self._look()
 
     def _look(self) -> None:
-        """Find out what a step takes, in small ones that are neither timed nor learnt from."""
+        """Find out what steps take, in small ones that are neither timed nor learnt from."""
         self._ready_to_train()
         buffers = {name: value.clone() for name, value in self.backbone.model.named_buffers()}
+        self._seen_turns = self.head.turns
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            self._costs.append(fitted(self._observed))
+            self._cost_of = {tasks: self._cost(tasks) for tasks in dict.fromkeys(self._seen_turns)}
+        self._costs.extend(self._cost_of.values())
+        for name, buffer in self.backbone.model.named_buffers():
+            buffer.copy_(buffers[name])
+
+    def _cost(self, tasks: Sequence[str]) -> Cost:
+        """Of a step that learns these tasks; its gradients are measured and thrown away."""
+        cost = fitted(lambda utterances, frames: self._observed(utterances, frames, tasks))
         parameters = [p for _, p in self._named()]
         gradients = [p.grad for p in parameters if p.grad is not None]
         self._gradient_bytes = max(self._gradient_bytes, bytes_of(gradients))
         for parameter in parameters:
             parameter.grad = None
-        for name, buffer in self.backbone.model.named_buffers():
-            buffer.copy_(buffers[name])
+        return cost
 
-    def _observed(self, utterances: int, frames: int) -> Step:
+    def _observed(self, utterances: int, frames: int, tasks: Sequence[str]) -> Step:
         ratings = self.data.ratings
         targets = Targets.imagined(
             utterances, self.data.labels.shape[1], len(ratings.annotators) if ratings else 0
@@ -284,7 +298,7 @@ class Trainer:
         def forward() -> Tensor:
             entering = self._prefix.imagined(utterances, frames)
             hidden, lengths = self._encode(entering)
-            return self._loss(self.head.loss(hidden, lengths, targets, self.head.turns[0]))
+            return self._loss(self.head.loss(hidden, lengths, targets, tasks))
 
         return observed(forward, self._weights())
 
@@ -365,8 +379,9 @@ class Trainer:
     def _flops(self, batches: list[Indices]) -> float:
         longest = torch.tensor([self.data.audio.samples[batch].max() for batch in batches])
         frames = self.stages.frames(longest).tolist()
-        flops, turns = self._costs[-1].flops, len(self.head.turns)
-        return turns * sum(flops(len(b), count) for b, count in zip(batches, frames, strict=True))
+        costs = [self._cost_of[tasks] for tasks in self.head.turns]
+        sizes = zip(map(len, batches), frames, strict=True)
+        return sum(cost.flops(*size) for size in sizes for cost in costs)
 
     def _ready_to_train(self) -> None:
         self.stages.set_training(self._prefix.depth)

@@ -193,8 +193,8 @@ def _prepare(
     with _aside(gauge):
         _refuse_wrong_kernels(spec, encoder, device)
     batches = math.ceil(len(data.splits["train"]) / training.batch_size)
-    turns = spec.head.objective.turns
-    encoder.total_steps = training.epochs * math.ceil(batches / training.accumulate) * turns
+    turns = sum(map(spec.head.objective.turns_in, range(training.epochs)))
+    encoder.total_steps = math.ceil(batches / training.accumulate) * turns
     _seed(spec.seed)
     variant.strategy.adapt(encoder)
     encoder.model.to(device)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 from serbench.harness import plugins
 from serbench.harness.errors import RequestError
+from serbench.harness.metrics import RANKED_DIMENSIONS
 from serbench.harness.plugins import Registry, Value, settings_written
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = [
     "require",
 ]
 
-PLANE = ("activation", "valence")
+PLANE = RANKED_DIMENSIONS
 """The dimensions that distributions are over, first axis first."""
 GROUP = "serbench.heads"
 BUILT_IN = "serbench.harness.heads.declared"
@@ -76,8 +77,12 @@ class Objective:
 
     @property
     def turns(self) -> int:
-        """Optimiser steps that each mini-batch makes."""
+        """Optimiser steps that a mini-batch makes, at most: as many as the network has `turns`."""
         return 1
+
+    def turns_in(self, epoch: int) -> int:
+        """Those in epoch `epoch` (from 0), if the network's `begin_epoch` changes its `turns`."""
+        return self.turns
 
     def build(self, known: Known) -> Head:
         """The network, with new weights."""

@@ -153,6 +153,10 @@ class Annotators(ByAnnotator):
         """The pseudo-annotator has one of its own."""
         return len(self._all_turns())
 
+    def turns_in(self, epoch: int) -> int:
+        """The warmup's epochs have a single task."""
+        return 1 if epoch < self.warmup else self.turns
+
     def _all_turns(self) -> tuple[tuple[str, ...], ...]:
         return self._turns(*(("consensus",) if self.pseudo else ()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from serbench.harness import cli, strategy
 
 CALL = (sys.executable, "-m", "serbench.harness.cli")
 SMALL = ("--limit", "6", "--epochs", "2", "--batch-size", "4", "--device", "cpu")
@@ -449,6 +452,17 @@ def test_a_strategy_from_scratch_runs(tmp_path: Path) -> None:
     done = serbench(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ok          my-own  seed 0" in done.stdout
+
+
+def test_a_head_from_scratch_is_tried_with_a_strategy_that_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first that learns the head alone, which is the quickest, whatever its name."""
+    strategy.discover()
+    probing = dataclasses.replace(strategy.find("frozen"), name="probing")
+    monkeypatch.setattr(strategy, "entries", lambda: iter([strategy.find("full"), probing]))
+    cli.new_head("my-own", str(tmp_path))
+    assert "serbench run probing+cache --head my-own" in capsys.readouterr().out
 
 
 @pytest.mark.data

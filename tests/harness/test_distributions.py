@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 
 import serbench.harness.distributions as distributions
 from serbench.harness.diffusion import kde2d
-from serbench.harness.distributions import HARD, BinMass, DiffKDE, Estimator, estimator
+from serbench.harness.distributions import HARD, BinMass, DiffKDE, Estimator
 
 package = importlib.import_module("kde_diffusion.kde2d")
 
@@ -345,11 +346,10 @@ def test_cached_tables_serve_a_gradient_after_inference() -> None:
 
 
 def test_settings_are_checked() -> None:
-    assert estimator("diffkde", bins=32) == DiffKDE(bins=32)
-    assert estimator("binmass", bandwidth=0.1) == BinMass(0.1)
-    for wrong in ({"bins": 1}, {"observations": 0}, {"sharpness": -1.0}):
+    wrong: list[dict[str, Any]] = [{"bins": 1}, {"observations": 0}, {"sharpness": -1.0}]
+    for settings in wrong:
         with pytest.raises(ValueError, match="positive"):
-            estimator("diffkde", **wrong)
+            DiffKDE(**settings)
     with pytest.raises(ValueError, match="bandwidth"):
         BinMass(0)
     with pytest.raises(ValueError, match="multiple"):

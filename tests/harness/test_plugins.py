@@ -113,6 +113,16 @@ def test_a_strategy_that_breaks_the_contract_is_told_so(tmp_path: Path) -> None:
     assert "leaves nothing in the backbone to learn" in done.stdout
 
 
+def test_a_head_whose_network_makes_other_steps_is_told_so(tmp_path: Path) -> None:
+    path = write("head", "busy", tmp_path)
+    text = path.read_text("utf-8")
+    turns = '    turns = (("a",), ("b",))\n\n    def __init__(self'
+    path.write_text(text.replace("    def __init__(self", turns), "utf-8")
+    done = contract("head-busy and goes_with and frozen", SERBENCH_PLUGINS=str(path))
+    assert done.returncode == 1
+    assert "must say how many turns there are" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["two words", "-", "1st", "sträng", ""])
 def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no name"):

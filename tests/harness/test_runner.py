@@ -16,6 +16,7 @@ from serbench.harness.plan import CorpusRef, Elsewhere, Spec
 from serbench.harness.request import Request, plan
 from serbench.harness.results import Finished, Message, Note, Phase, Progress, Result, Score
 from serbench.harness.runner import Runner
+from serbench.harness.trainer import Trainer
 
 PLUGIN = '''
 import os, signal
@@ -258,6 +259,26 @@ def test_wrong_arithmetic_is_refused(runner: Runner, monkeypatch: pytest.MonkeyP
     with pytest.raises(Exception, match="off by 90% from fp32"):
         worker.run(spec_of("frozen+bf16"), lambda _: None)
     worker.run(spec_of("frozen"), lambda _: None)
+
+
+def test_steps_are_planned_for_the_turns_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the learning rate falls to nothing, also where a warmup makes fewer steps."""
+    from serbench.harness import worker
+
+    learners = []
+
+    class Kept(Trainer):
+        def fit(self, *arguments: Any) -> None:
+            super().fit(*arguments)
+            learners.append(self)
+
+    monkeypatch.setattr(worker, "Trainer", Kept)
+    spec = spec_of("frozen", cost_only=True)
+    training = dataclasses.replace(spec.training, epochs=3)
+    head = heads.parse("annotators:tasks=1+3,schedule=interleaved,warmup=1")
+    worker.run(dataclasses.replace(spec, head=head, training=training), lambda _: None)
+    (learner,) = learners
+    assert learner._step == learner.backbone.total_steps == 2 * (1 + 2 + 2)
 
 
 def test_a_fold_has_its_own_splits_and_shares_the_cache(runner: Runner, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from serbench.harness.footprint import observed
 from serbench.harness.meter import Meter
 from serbench.harness.plan import Training
 from serbench.harness.prefix import Raw
-from serbench.harness.results import Phase
+from serbench.harness.results import Footprint, Phase
 from serbench.harness.strategy import Strategy, Variant
 from serbench.harness.targets import Targets
 from serbench.harness.trainer import Evaluation, Trainer
@@ -436,7 +436,7 @@ def test_sgd_has_the_published_momentum() -> None:
 
 
 def test_tasks_that_take_turns_make_a_step_each() -> None:
-    steps: dict[str, Any] = {}
+    steps = {}
     for schedule in ("summed", "interleaved"):
         phases: list[Phase] = []
         head = f"annotators:tasks=1+3,schedule={schedule}"
@@ -444,11 +444,37 @@ def test_tasks_that_take_turns_make_a_step_each() -> None:
         learner.fit(None)
         steps[schedule] = learner._step
         assert [p.steps for p in phases if p.phase == "train"] == [1, 1], "batches, not steps"
-        (flops,) = {p.flops for p in phases if p.phase == "train"}
-        steps[f"{schedule} flops"] = flops
-    assert steps["summed"] == 2
-    assert steps["interleaved"] == 4
-    assert steps["interleaved flops"] == pytest.approx(2 * steps["summed flops"], rel=0.05)
+    assert steps == {"summed": 2, "interleaved": 4}
+
+
+def looked_at(head: str) -> tuple[Footprint, list[float]]:
+    """The footprint of a training, and the operations of each epoch."""
+    phases: list[Phase] = []
+    learner = trainer("frozen", phases, head=head, batch_size=6)
+    learner.fit(None)
+    return learner.footprint, [p.flops for p in phases if p.phase == "train" and p.flops]
+
+
+def test_what_takes_turns_costs_the_sum_of_its_tasks_and_as_much_as_the_largest() -> None:
+    """Task 3's distributions by diffkde cost more than all the rest of task 1."""
+    one, three, both = (
+        looked_at(f"annotators:tasks={tasks},schedule=interleaved,estimator=diffkde")
+        for tasks in ("1", "3", "1+3")
+    )
+    assert both[1] == pytest.approx(np.add(one[1], three[1]))
+    assert both[0].flops_per_step == three[0].flops_per_step
+    assert both[0].saved_activation_bytes == three[0].saved_activation_bytes
+    assert (three[0].saved_activation_bytes or 0) > 2 * (one[0].saved_activation_bytes or 0)
+
+
+def test_a_warmup_is_no_measure_of_what_follows_it() -> None:
+    tasks = "annotators:tasks=1+3,schedule=interleaved,estimator=diffkde"
+    (at_once, (full, _)), (warmed, epochs) = map(looked_at, (tasks, f"{tasks},warmup=1"))
+    assert warmed.gradient_bytes == at_once.gradient_bytes
+    assert warmed.saved_activation_bytes == at_once.saved_activation_bytes
+    assert warmed.flops_per_step == at_once.flops_per_step
+    assert epochs[1] == full
+    assert epochs[0] < full / 2
 
 
 def test_a_warmed_up_head_changes_its_tasks_midway_and_keeps_its_best_epoch() -> None:

@@ -232,6 +232,15 @@ def test_interleaved_tasks_take_turns() -> None:
     assert heads.build(chosen, KNOWN).turns == (("1",), ("3",), ("consensus",))
 
 
+@pytest.mark.parametrize("schedule", ["summed", "interleaved"])
+def test_the_steps_of_each_epoch_are_known_beforehand(schedule: str) -> None:
+    chosen = heads.parse(f"annotators:tasks=1+3,schedule={schedule},pseudo=true,warmup=2")
+    head = heads.build(chosen, KNOWN)
+    for epoch in range(4):
+        head.begin_epoch(epoch)
+        assert chosen.objective.turns_in(epoch) == len(head.turns)
+
+
 def test_without_valence_there_is_no_distribution() -> None:
     known = Known(hidden_size=6, dimensions=("activation", "dominance"), annotators=PEOPLE)
     head = Towers(known, BinMass(), (("1",),), width=4, shared=True, pseudo=False, warmup=0)
