@@ -14,12 +14,9 @@ from torch import Tensor
 
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.distributions import CELLS, HARD, Estimator
-from serbench.harness.heads import PLANE
+from serbench.harness.heads import FEWEST_RATERS, PLANE
 
 __all__ = ["FEWEST_RATERS", "Ratings", "Targets", "annotators_of", "batch", "ratings_of"]
-
-FEWEST_RATERS = 2
-"""One opinion is no distribution: utterances with fewer have none, as in Tavernor et al. (2024)."""
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -121,7 +118,7 @@ class Ratings:
         """(M, CELLS, CELLS) of utterances; unless another estimator is given, as published.
 
         NaN for fewer than `FEWEST_RATERS`. Where it draws, the same list of utterances in the same
-        order gives the same; an utterance in another list, or another place of it, gets other draws.
+        order gives the same; in another list, or another place of it, an utterance has other draws.
         """
         rows, utterance = self.of(indices)
         kept = self.on_plane[rows]

@@ -137,7 +137,9 @@ class Corpus:
         found: NDArray[np.int64] = np.flatnonzero(self.utterances["split"] == split)
         if limit is None or limit >= len(found):
             return found
-        return found[np.linspace(0, len(found) - 1, limit).round().astype(int)]
+        evenly = np.linspace(0, len(found) - 1, limit).round().astype(int)
+        chosen: NDArray[np.int64] = found[evenly]
+        return chosen
 
     def scaled(self, values: ArrayLike) -> NDArray[np.float64]:
         """From the corpus's own scale to [-1, 1], any shape."""
