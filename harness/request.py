@@ -94,10 +94,13 @@ def plan(request: Request) -> Planned:
     corpus = corpora.load(ref)
     wanted = request.folds or suite.folds
     chosen: tuple[str | None, ...] = folds.chosen(wanted, corpus) if wanted else (None,)
-    for fold in chosen:
-        _require_splits(folds.parted(corpus, fold) if fold else corpus)
     training = _training(suite, request.settings)
-    chosen_heads = _heads(request.heads or suite.heads, corpus, training)
+    chosen_heads = _heads(request.heads or suite.heads, training)
+    for fold in chosen:
+        parted = folds.parted(corpus, fold) if fold else corpus
+        _require_splits(parted)
+        for head in chosen_heads:
+            heads.require(head, parted, limit=training.limit)
     first = Spec(
         variant=variants[0],
         source_hash="",
@@ -158,10 +161,9 @@ def _suite(request: Request) -> Suite:
     )
 
 
-def _heads(texts: Sequence[str], corpus: Corpus, training: Training) -> list[Chosen]:
+def _heads(texts: Sequence[str], training: Training) -> list[Chosen]:
     found = list(dict.fromkeys(map(heads.parse, texts)))
     for head in found:
-        heads.require(head, corpus)
         if head.objective.turns > 1 and training.accumulate > 1:
             raise RequestError(
                 f"the head {head.label} makes a step for each task of a mini-batch, and accumulate "

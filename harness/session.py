@@ -172,6 +172,7 @@ def _asked(spec: Spec) -> str:
             "strategy": variant.name,
             "config": variant.config,
             "head": spec.head.label,
+            "head_config": spec.head.config,
             "precision": variant.precision,
             "cached": variant.cached,
             "training": dataclasses.asdict(spec.training),
@@ -182,8 +183,9 @@ def _asked(spec: Spec) -> str:
 
 def _shown(row: Mapping[str, Any]) -> str:
     """What tells a configuration from the others of one backbone and corpus."""
-    keys = ("strategy", "config", "head", "precision", "cached", "training", "folds")
-    return json.dumps([row[key] for key in keys], sort_keys=True)
+    keys = ("strategy", "config", "head_config", "precision", "cached", "training", "folds")
+    head = row["head"].partition(":")[0]
+    return json.dumps([head, *(row[key] for key in keys)], sort_keys=True)
 
 
 @contextlib.contextmanager

@@ -14,12 +14,9 @@ from torch import Tensor
 
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.distributions import CELLS, HARD, Estimator
-from serbench.harness.heads import PLANE
+from serbench.harness.heads import FEWEST_RATERS, PLANE
 
 __all__ = ["FEWEST_RATERS", "Ratings", "Targets", "annotators_of", "batch", "ratings_of"]
-
-FEWEST_RATERS = 2
-"""One opinion is no distribution: utterances with fewer have none, as in Tavernor et al. (2024)."""
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -120,7 +117,8 @@ class Ratings:
     def distributions(self, indices: Indices, estimator: Estimator = HARD) -> Floats:
         """(M, CELLS, CELLS) of utterances; unless another estimator is given, as published.
 
-        NaN for fewer than `FEWEST_RATERS`. The draws in it are the same for the same utterances.
+        NaN for fewer than `FEWEST_RATERS`. Where it draws, the same list of utterances in the same
+        order gives the same; in another list, or another place of it, an utterance has other draws.
         """
         rows, utterance = self.of(indices)
         kept = self.on_plane[rows]
@@ -139,13 +137,18 @@ class Ratings:
         return distributions
 
 
-def annotators_of(corpus: Corpus) -> tuple[str, ...]:
-    """Names of those who have rated the training split, sorted, so that numbers are stable."""
+def annotators_of(corpus: Corpus, learnt_from: Indices | None = None) -> tuple[str, ...]:
+    """Names of those who have rated what is learnt from, sorted, so that numbers are stable.
+
+    Args:
+        corpus: whose labelled dimensions count.
+        learnt_from: utterances; the whole training split if None.
+    """
     if corpus.ratings is None or corpus.anonymous:
         return ()
-    table = corpus.utterances
-    training = set(table["id"][table["split"] == "train"])
-    inside = corpus.ratings["utterance"].isin(training)
+    learnt = corpus.indices("train") if learnt_from is None else learnt_from
+    inside = corpus.ratings["utterance"].isin(corpus.utterances["id"].iloc[learnt])
+    inside &= corpus.ratings["dimension"].isin(corpus.dimensions)
     return tuple(sorted(corpus.ratings["annotator"][inside].astype(str).unique()))
 
 

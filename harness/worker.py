@@ -258,7 +258,7 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
     table = corpus.utterances
     longest = int(training.max_seconds * SAMPLE_RATE_HZ)
     samples = np.minimum(table["samples"].to_numpy(np.int64), longest)
-    indices = {s: _limited(np.flatnonzero(table["split"] == s), training.limit) for s in SPLITS}
+    indices = {split: corpus.indices(split, training.limit) for split in SPLITS}
 
     def waveform(index: int) -> npt.NDArray[np.float32]:
         cut = corpus.waveform(index, longest)
@@ -271,10 +271,10 @@ def _data(corpus: Corpus, training: Training, normalize: bool, *, again: bool) -
 
 def _with_ratings(data: Data, corpus: Corpus, objective: heads.Objective) -> Data:
     """The ratings too, and the distributions that the head learns from."""
-    ratings = ratings_of(corpus, corpus.dimensions, annotators_of(corpus))
+    learnt_from = data.splits["train"]
+    ratings = ratings_of(corpus, corpus.dimensions, annotators_of(corpus, learnt_from))
     if not objective.needs_distribution:
         return dataclasses.replace(data, ratings=ratings)
-    learnt_from = data.splits["train"]
     distributions = np.full((len(data.labels), CELLS, CELLS), np.nan, np.float32)
     distributions[learnt_from] = ratings.distributions(learnt_from, objective.label_estimator())
     return dataclasses.replace(data, ratings=ratings, distributions=distributions)
@@ -289,14 +289,6 @@ def _tell_of_cuts(
         limit = f"{spec.training.max_seconds:g} s"
         counts = f"{cut:,} of {len(used):,} utterances"
         send(Note(f"{counts} of {corpus.name} are longer than {limit} and are cut there"))
-
-
-def _limited(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
-    if limit is None or limit >= len(indices):
-        return indices
-    evenly = np.linspace(0, len(indices) - 1, limit).round().astype(int)
-    chosen: npt.NDArray[np.int64] = indices[evenly]
-    return chosen
 
 
 def _cache_opener(

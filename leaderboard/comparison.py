@@ -178,7 +178,9 @@ def chosen(
         return [((int(a),), (int(b),))]
     if any(numbers):
         raise RequestError(f"name two specs or the numbers of two runs, not '{a}' and '{b}'")
-    return _rows(groups(runs), *(_Wanted.parse(text, head or DEFAULT_HEAD) for text in (a, b)))
+    stated = {run["head_stated"] for run in runs}
+    wanted = (_Wanted.parse(text, head or DEFAULT_HEAD, stated) for text in (a, b))
+    return _rows(groups(runs), *wanted)
 
 
 @dataclass(frozen=True)
@@ -186,16 +188,24 @@ class _Wanted:
     """A configuration by its words."""
 
     variant: Variant
-    head: Chosen
+    head: Chosen | str
+    """A label that runs have stated, where its plugin is not here."""
 
     @classmethod
-    def parse(cls, text: str, head: str) -> _Wanted:
+    def parse(cls, text: str, head: str, stated: Collection[str]) -> _Wanted:
         spec, _, other = text.partition("@")
-        return cls(strategy.parse(spec), heads.parse(other or head))
+        variant = strategy.parse(spec)
+        try:
+            return cls(variant, heads.parse(other or head))
+        except RequestError:
+            if (other or head) not in stated:
+                raise
+            return cls(variant, other or head)
 
     @property
     def name(self) -> str:
-        return named(self.variant.label, self.head.label)
+        head = self.head if isinstance(self.head, str) else self.head.label
+        return named(self.variant.label, head)
 
     def is_(self, member: Configuration) -> bool:
         variant = self.variant
@@ -204,11 +214,12 @@ class _Wanted:
             "config": variant.config,
             "precision": variant.precision,
             "cached": variant.cached,
-            "head_config": self.head.config,
         }
-        same_head = member.newest["head"].partition(":")[0] == self.head.name
-        alike = identity(member.newest, wanted) == identity(wanted, wanted)
-        return bool(member.seeds) and same_head and alike
+        if not isinstance(self.head, str):
+            wanted |= {"head_name": self.head.name, "head_config": self.head.config}
+        elif self.head not in {run["head_stated"] for run in member.runs}:
+            return False
+        return bool(member.seeds) and identity(member.newest, wanted) == identity(wanted, wanted)
 
 
 def _rows(found: Sequence[Group], a: _Wanted, b: _Wanted) -> list[tuple[Ids, Ids]]:

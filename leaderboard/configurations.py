@@ -52,7 +52,8 @@ COMPARABLE = (
 """What rows must share for their ranks to mean anything, besides which folds they have."""
 CONFIGURATION = (
     *COMPARABLE,
-    "head",
+    "head_name",
+    "head_config",
     "head_source",
     "strategy",
     "config",

@@ -17,6 +17,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from serbench.harness import heads
 from serbench.harness.errors import DatabaseError, RequestError
 from serbench.harness.metrics import ON_PLANE, SCORED, Sums, Total
 from serbench.harness.records import (
@@ -121,12 +122,15 @@ def configurations(
     A row has the columns of `runs` but its long texts, and
     - `machine`, the machine's key, and what it is made of: `cpu`, `cores`, `gpu`, `gpu_count`
     - `ids`, its own id alone, and `folds`, how many its fold is one of
+    - `head_name`, and as `head` one label for all runs of a head, the one that states the fewest
+      defaults; `head_stated` is that of the run itself
     - `tested_on`, the corpus that its scores are of, and the hash of that if it is a further one
     - each of `SCORED`, the final test score, or None, and for a fold `sums`, by the same keys that
       from which the score over several is found.
 
     Args:
         setting: only runs of this one, from `settings.settings`
+        head: only runs of the head that is written so, whatever their own label stated.
         test_corpus: only runs that were tested on this further corpus, with their scores on it.
 
     Raises:
@@ -136,10 +140,10 @@ def configurations(
         MachineRow.key: machine,
         RunRow.corpus: corpus,
         RunRow.backbone: backbone,
-        RunRow.head: head,
         RunRow.suite: suite,
     }
     conditions = [column == value for column, value in wanted.items() if value is not None]
+    conditions += [] if head is None else [_of_head(engine, head)]
     conditions += settings.conditions(setting) if setting else []
     conditions += [] if strategies is None else [RunRow.strategy.in_(strategies)]
     tested_on = _tested_on(test_corpus)
@@ -159,7 +163,8 @@ def configurations(
         .where(*conditions)
         .order_by(RunRow.started_at, RunRow.id)
     )
-    found = [_told(row, test_corpus) for row in _decoded(_dicts(engine, query))]
+    rows = _decoded(_with_heads(_dicts(engine, query)))
+    found = [_told(row, test_corpus) for row in rows]
     kept = [row for row in found if test_corpus is None or row["tested_on_hash"]]
     scores = _scores(engine, conditions, tested_on)
     folds = any(row["fold"] for row in kept)
@@ -182,6 +187,48 @@ def comparable_with(
     found = settings.settings(engine, run_ids=possible)
     runs = [run for setting in found for run in configurations(engine, setting, **filters)]
     return sorted(runs, key=lambda run: (run["started_at"], run["id"]))
+
+
+def _of_head(engine: sa.Engine, text: str) -> sa.ColumnElement[bool]:
+    """Whether a run has the head that is written so.
+
+    By its name and settings, so that what was stated makes no difference, and by the label of its
+    runs, so that one whose plugin is not here is found as well.
+    """
+    config = sa.cast(RunRow.head_config, sa.Text)
+    columns: tuple[Any, ...] = (RunRow.head, config)
+    stored = [
+        (label, written, (_head_name(label), json.loads(written)))
+        for label, written in _rows(engine, sa.select(*columns).distinct())
+    ]
+    wanted = [head for label, _, head in stored if label == text]
+    try:
+        chosen = heads.parse(text)
+    except RequestError:
+        pass
+    else:
+        # As it comes back from JSON, in which a tuple is a list.
+        wanted.append((chosen.name, json.loads(json.dumps(chosen.config))))
+    same = [(label, written) for label, written, head in stored if head in wanted]
+    return sa.or_(
+        sa.false(), *(sa.and_(RunRow.head == label, config == written) for label, written in same)
+    )
+
+
+def _with_heads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows whose JSON is text, with the name of each head and one label for all of its runs."""
+    labels: dict[tuple[str, str], str] = {}
+    for row in rows:
+        row["head_stated"], row["head_name"] = row["head"], _head_name(row["head"])
+        head = row["head_name"], row["head_config"]
+        labels[head] = min(row["head"], labels.get(head, row["head"]), key=len)
+    for row in rows:
+        row["head"] = labels[row["head_name"], row["head_config"]]
+    return rows
+
+
+def _head_name(label: str) -> str:
+    return label.partition(":")[0]
 
 
 def _as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -67,6 +67,7 @@ class Row:
     cached: bool
     cache_dtype: str | None
     head: str
+    head_config: dict[str, Any]
     backbone: str
     init: str
     corpus: str
@@ -341,7 +342,7 @@ class _Ranking:
         newest, noise = member.newest, self.group.noise
         same = {
             key: newest[key]
-            for key in (*CONFIGURATION, "label", "source_hash")
+            for key in (*CONFIGURATION, "label", "head", "source_hash")
             if key in Row.__dataclass_fields__
         }
         return Row(

@@ -135,6 +135,15 @@ class Corpus:
         renumbered: pd.DataFrame = rows.reset_index(drop=True)
         return renumbered
 
+    def indices(self, split: Split, limit: int | None = None) -> NDArray[np.int64]:
+        """Positions of a split's utterances, ascending; at most `limit` of them, evenly spread."""
+        found: NDArray[np.int64] = np.flatnonzero(self.utterances["split"] == split)
+        if limit is None or limit >= len(found):
+            return found
+        evenly = np.linspace(0, len(found) - 1, limit).round().astype(int)
+        chosen: NDArray[np.int64] = found[evenly]
+        return chosen
+
     def scaled(self, values: ArrayLike) -> NDArray[np.float64]:
         """From the corpus's own scale to [-1, 1], any shape."""
         given = np.asarray(values, dtype=np.float64)

@@ -17,11 +17,14 @@ from serbench.harness.metrics import RANKED_DIMENSIONS
 from serbench.harness.plugins import Registry, Value, settings_written
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from serbench.harness.corpora.base import Corpus
     from serbench.harness.distributions import Estimator
     from serbench.harness.heads.base import Head
 
 __all__ = [
+    "FEWEST_RATERS",
     "PLANE",
     "REGISTRY",
     "Chosen",
@@ -37,6 +40,8 @@ __all__ = [
 
 PLANE = RANKED_DIMENSIONS
 """The dimensions that distributions are over, first axis first."""
+FEWEST_RATERS = 2
+"""One opinion is no distribution: utterances with fewer have none, as in Tavernor et al. (2024)."""
 GROUP = "serbench.heads"
 BUILT_IN = "serbench.harness.heads.declared"
 
@@ -63,6 +68,8 @@ class Objective:
     """Whether it learns from single ratings, and not from consensus labels alone."""
     needs_annotators: ClassVar[bool] = False
     """Whether it must be known who gave a rating."""
+    least_raters: ClassVar[int] = 1
+    """Ratings of one dimension that an utterance must have to be learnt from, if ratings are."""
 
     @property
     def needs_distribution(self) -> bool:
@@ -161,8 +168,13 @@ def build(head: str | Chosen, known: Known) -> Head:
     return chosen.objective.build(known)
 
 
-def require(chosen: Chosen, corpus: Corpus) -> None:
-    """Make sure that a corpus has what a head learns from.
+def require(chosen: Chosen, corpus: Corpus, *, limit: int | None = None) -> None:
+    """Make sure that a corpus, and its training split, have what a head learns from.
+
+    Args:
+        chosen: the head.
+        corpus: with the splits of the fold, if there are folds.
+        limit: utterances of the training split that are used; all if None.
 
     Raises:
         RequestError: what it lacks.
@@ -184,3 +196,43 @@ def require(chosen: Chosen, corpus: Corpus) -> None:
             f"the head {label} learns distributions over {' and '.join(PLANE)}, and corpus "
             f"'{corpus.name}' has no {missing[0]}"
         )
+    few = _too_few(objective, corpus, limit)
+    if few:
+        raise RequestError(f"the head {label} {few} that is trained on")
+
+
+def _too_few(objective: Objective, corpus: Corpus, limit: int | None) -> str | None:
+    """What the training utterances lack, if it is something."""
+    distributions = objective.needs_distribution
+    if not (objective.needs_ratings or objective.needs_annotators or distributions):
+        return None
+    name, table = corpus.name, corpus.ratings
+    most, on_plane = 0, 0
+    if table is not None:
+        used = corpus.utterances["id"].iloc[corpus.indices("train", limit)]
+        inside = table["utterance"].isin(used) & table["dimension"].isin(corpus.dimensions)
+        rated = table[inside]
+        most = _most(rated, ["utterance", "dimension"])
+        both = rated[rated["dimension"].isin(PLANE)]
+        both = both[both.duplicated(["utterance", "annotator"])]
+        on_plane = _most(both, ["utterance"])
+    if objective.needs_annotators and not most:
+        return f"learns each annotator, and in corpus '{name}' nobody has rated an utterance"
+    if objective.needs_ratings and not most:
+        return f"learns from single ratings, and corpus '{name}' has none of an utterance"
+    if objective.needs_ratings and most < objective.least_raters:
+        return (
+            f"learns from utterances with {objective.least_raters} raters, and corpus '{name}' has "
+            "none"
+        )
+    if distributions and on_plane < FEWEST_RATERS:
+        return (
+            f"learns distributions of at least {FEWEST_RATERS} raters of {' and '.join(PLANE)}, "
+            f"and corpus '{name}' has no such utterance"
+        )
+    return None
+
+
+def _most(rated: pd.DataFrame, by: list[str]) -> int:
+    """The size of the largest group."""
+    return int(rated.groupby(by, observed=True).size().max()) if len(rated) else 0

@@ -193,6 +193,7 @@ class MeanVariance(Objective):
     """Mean and variance of the ratings of each dimension, learnt as a Gaussian."""
 
     needs_ratings: ClassVar[bool] = True
+    least_raters: ClassVar[int] = 2
 
     def build(self, known: Known) -> Head:
         """The network."""

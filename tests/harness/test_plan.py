@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
-from serbench.harness import heads
-from serbench.harness.corpora import embedded
+from serbench.harness import corpora, heads
+from serbench.harness.corpora import embedded, folds
+from serbench.harness.corpora.base import Corpus, Split
 from serbench.harness.errors import CorpusError, RequestError, SerbenchError
 from serbench.harness.plan import CorpusRef, Spec, Suite, Training, fingerprint, suite_names
 from serbench.harness.request import Request, plan, read_bytes, read_corpus
@@ -369,3 +371,79 @@ def test_a_head_of_distributions_is_refused_without_valence() -> None:
     for head in ("annotators:tasks=1+3", "distribution"):
         with pytest.raises(RequestError, match="has no valence"):
             heads.require(heads.parse(head), half)
+
+
+def rated(*given: tuple[str, str], split: Split = "train", both: bool = True) -> Corpus:
+    """The bundled corpus with the ratings of two utterances of a split alone: u or v, and whose."""
+    corpus = embedded.load(None)
+    first = dict(zip("uv", corpus.subset(split)["id"], strict=False))
+    rows = [
+        (first[utterance], annotator, dimension, 3.0)
+        for utterance, annotator in given
+        for dimension in (("activation", "valence") if both else ("activation",))
+    ]
+    ratings = pd.DataFrame(rows, columns=["utterance", "annotator", "dimension", "value"])
+    return dataclasses.replace(corpus, ratings=ratings)
+
+
+HEADS_OF_RATINGS = {
+    "annotators": "nobody has rated an utterance that is trained on",
+    "annotators:tasks=1": "nobody has rated an utterance that is trained on",
+    "distribution": "has none of an utterance that is trained on",
+    "mean-variance": "has none of an utterance that is trained on",
+    "evidential": "has none of an utterance that is trained on",
+}
+
+
+@pytest.mark.parametrize(("head", "message"), HEADS_OF_RATINGS.items())
+def test_ratings_of_the_test_split_alone_teach_nothing(head: str, message: str) -> None:
+    corpus = rated(("u", "a"), ("u", "b"), split="test")
+    with pytest.raises(RequestError, match=message):
+        heads.require(heads.parse(head), corpus)
+
+
+@pytest.mark.parametrize("head", ["annotators", "distribution", "mean-variance"])
+def test_one_rater_an_utterance_is_no_distribution(head: str) -> None:
+    chosen = heads.parse(head)
+    with pytest.raises(RequestError, match=r"2 raters.* that is trained on"):
+        heads.require(chosen, rated(("u", "a"), ("v", "b")))
+    heads.require(chosen, rated(("u", "a"), ("u", "b")))
+
+
+def test_raters_of_one_dimension_give_no_distribution_over_two() -> None:
+    half = rated(("u", "a"), ("u", "b"), both=False)
+    heads.require(heads.parse("mean-variance"), half)
+    with pytest.raises(RequestError, match="2 raters of activation and valence"):
+        heads.require(heads.parse("distribution"), half)
+
+
+def test_one_rater_an_utterance_teaches_the_heads_of_ratings() -> None:
+    for head in ("annotators:tasks=1", "evidential", "consensus"):
+        heads.require(heads.parse(head), rated(("u", "a"), ("v", "b")))
+
+
+def test_what_is_not_used_teaches_nothing() -> None:
+    corpus = rated(("v", "a"), ("v", "b"))
+    heads.require(heads.parse("annotators"), corpus)
+    with pytest.raises(RequestError, match="nobody has rated"):
+        heads.require(heads.parse("annotators"), corpus, limit=2)
+
+
+def test_each_fold_must_have_what_a_head_learns_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = rated(("u", "a"), ("u", "b"))
+    speaker = corpus.subset("train")["speaker"].iloc[0]
+    roles = {n: set(split_of(corpus, f"{n}/4", speaker)) for n in range(1, 5)}
+    monkeypatch.setattr(corpora, "load", lambda _: corpus)
+    for number, (role,) in roles.items():
+        asked = Request(specs=("full",), heads=("annotators",), folds=f"{number}/4")
+        if role == "train":
+            plan(asked)
+        else:
+            with pytest.raises(RequestError, match="nobody has rated"):
+                plan(asked)
+    assert len({role for (role,) in roles.values()}) == 3
+
+
+def split_of(corpus: Corpus, fold: str, speaker: str) -> list[str]:
+    table = folds.parted(corpus, fold).utterances
+    return list(table["split"][table["speaker"] == speaker])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from serbench.harness import corpora, heads, strategy, worker
+from serbench.harness import corpora, heads, strategy, targets, worker
+from serbench.harness.corpora.base import Corpus
 from serbench.harness.heads.annotators import AnnotatorHead
 from serbench.harness.heads.base import Head
 from serbench.harness.metrics import DIMENSIONS, ccc
@@ -16,7 +18,7 @@ from serbench.harness.plan import CorpusRef, Elsewhere, Spec
 from serbench.harness.request import Request, plan
 from serbench.harness.results import Finished, Message, Note, Phase, Progress, Result, Score
 from serbench.harness.runner import Runner
-from serbench.harness.trainer import Trainer
+from serbench.harness.trainer import Data, Trainer
 
 PLUGIN = '''
 import os, signal
@@ -331,6 +333,70 @@ def test_a_model_is_tested_elsewhere_without_training_on_it(runner: Runner, tmp_
         (score,) = [s for s in elsewhere if s.dimension == part.dimension]
         assert score.value == pytest.approx(ccc(truth, predicted), abs=1e-6)
     assert [p.phase for p in result.phases][-2:] == ["test", "elsewhere"]
+
+
+def test_annotators_elsewhere_are_strangers_though_they_bear_the_same_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus = corpora.load(CorpusRef("embedded"))
+    assert corpus.ratings is not None
+    own = targets.annotators_of(corpus)
+    assert own
+    twin = dataclasses.replace(corpus, name="twin")
+    other = Elsewhere(ref=CorpusRef("twin"), name="twin", hash="h", synthetic=True, derived=False)
+    spec = dataclasses.replace(
+        spec_of("frozen", elsewhere=(other,), enrol=4), head=heads.parse("annotators")
+    )
+    tested: list[Data] = []
+    enrolled: list[dict[str, Any]] = []
+
+    def enrolment(**given: Any) -> Any:
+        enrolled.append(given)
+        return SimpleNamespace(people=())
+
+    monkeypatch.setattr(corpora, "load", lambda _: twin)
+    monkeypatch.setattr(worker, "Enrolment", enrolment)
+    monkeypatch.setattr(worker, "_tell", lambda *_: None)
+    learner: Any = SimpleNamespace(
+        backbone=SimpleNamespace(normalize=False), test_elsewhere=tested.append
+    )
+    worker._test_elsewhere(spec, corpus, learner, lambda _: None)
+    (data,), (given,) = tested, enrolled
+    assert data.ratings is not None
+    assert set(own) <= set(data.ratings.people), "the same names"
+    assert set(data.ratings.annotator) == {-1}
+    assert data.ratings.annotators == ()
+    assert given["ratings"] is data.ratings
+    outside = set(given["outside"].tolist())
+    assert outside == {*data.splits["train"].tolist(), *data.splits["validation"].tolist()}
+    assert not outside & set(data.splits["test"].tolist())
+
+
+def test_same_names_elsewhere_give_no_score_of_those_who_are_known(runner: Runner) -> None:
+    """All generated corpora have the same annotators by name."""
+    words = ("speakers=6,utterances=8", "speakers=9,utterances=8")
+    refs = [CorpusRef("generated", each) for each in words]
+    first, second = (corpora.load(ref) for ref in refs)
+    assert set(annotators(first)) & set(annotators(second)), "the test is of this"
+    other = Elsewhere(ref=refs[1], name=second.name, hash="h", synthetic=True, derived=False)
+    spec = dataclasses.replace(
+        spec_of("frozen", elsewhere=(other,)),
+        corpus=refs[0],
+        corpus_name=first.name,
+        corpus_hash=first.manifest_hash,
+        head=heads.parse("annotators"),
+    )
+    training = dataclasses.replace(spec.training, least_ratings=2, limit=20)
+    result = runner.run(dataclasses.replace(spec, training=training), lambda _: None)
+    assert result.status == "ok", result.message
+    told = {s.corpus for s in result.scores if s.metric.endswith("_told")}
+    assert told == {first.name}
+    assert "tvd" in {s.metric for s in result.scores if s.corpus == second.name}
+
+
+def annotators(corpus: Corpus) -> list[str]:
+    assert corpus.ratings is not None
+    return list(corpus.ratings["annotator"].unique())
 
 
 def enrolling() -> Spec:

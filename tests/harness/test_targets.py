@@ -17,9 +17,10 @@ from serbench.harness.audio import Audio
 from serbench.harness.corpora import embedded
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.distributions import HARD, BinMass, Estimator
+from serbench.harness.plan import Training
 from serbench.harness.targets import Ratings, Targets, annotators_of, batch, ratings_of
 from serbench.harness.trainer import Data
-from serbench.harness.worker import _with_ratings
+from serbench.harness.worker import _data, _with_ratings
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,21 @@ def test_a_head_chooses_what_makes_the_distributions_that_it_learns(
     np.testing.assert_array_equal(told.distributions[train], expected)
     assert np.isnan(np.delete(told.distributions, train, axis=0)).all(), "not of other splits"
     assert np.isfinite(expected).all(axis=(1, 2)).mean() > 0.9
+
+
+def test_annotators_are_those_of_the_utterances_that_are_used(corpus: Corpus) -> None:
+    data = _data(corpus, Training(limit=10), False, again=False)
+    told = _with_ratings(data, corpus, heads.parse("annotators").objective).ratings
+    assert told is not None
+    rows, _ = told.of(data.splits["train"])
+    learnt = set(told.annotator[rows].tolist())
+    assert learnt == set(range(len(told.annotators))), "nobody is numbered who teaches nothing"
+    assert len(learnt) < len(annotators_of(corpus))
+
+
+def test_who_rated_only_what_has_no_labels_is_no_annotator() -> None:
+    corpus = made_up([("u0", "a", "activation", 2.0), ("u0", "b", "dominance", 2.0)])
+    assert annotators_of(corpus) == ("a",)
 
 
 def test_a_batch_takes_as_many_calls_whatever_its_size(corpus: Corpus, found: Ratings) -> None:

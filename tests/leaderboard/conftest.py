@@ -43,6 +43,14 @@ class Probe(Strategy):
     rank: int = 8
 
 
+class Gone(heads.Chosen):
+    """A head whose plugin was here when it ran."""
+
+    @property
+    def source_hash(self) -> str:
+        return "source-1"
+
+
 def _spec(
     name: str,
     *,
@@ -301,6 +309,12 @@ def recorder(tmp_path: Path) -> Recorder:
 
 
 @pytest.fixture
+def gone() -> type[heads.Chosen]:
+    """Makes heads whose plugin was here when they ran."""
+    return Gone
+
+
+@pytest.fixture
 def make_spec() -> Callable[..., plan.Spec]:
     return _spec
 
@@ -335,7 +349,8 @@ def row() -> Callable[..., Any]:
         facts.update(
             group="g", ranked_by="ccc", rank=1, pareto=False, label="full", name="full",
             strategy="full", config={},
-            precision="fp32", cached=False, head="consensus", backbone="tiny", init="random",
+            precision="fp32", cached=False, head="consensus", head_config={},
+            backbone="tiny", init="random",
             corpus="made-up", machine="machine-1", machine_name="H100", device="cpu",
             training={"epochs": 3}, cost_only=False, synthetic=False, derived=False, stale=False,
             source_hash="s", runs=1, failed=0, run_ids=(1,), noise_pairs=0,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from serbench.harness import heads
 from serbench.harness.errors import RequestError
 from serbench.harness.plan import Training
 from serbench.leaderboard import comparison, queries, ranking
@@ -89,6 +90,28 @@ def test_rank_and_compare_tell_the_same_apart(recorder: Any, third: float, later
 def test_any_spelling_of_a_configuration_finds_it(both: Any, spelt: str) -> None:
     (told,) = compared(both, spelt, "full+fp32")
     assert (told.a.label, told.b.label) == ("lora:rank=16+bf16", "full")
+
+
+def test_what_was_stated_of_a_head_makes_no_difference(recorder: Any) -> None:
+    for seed, head in enumerate(("annotators", "annotators:tasks=1+3")):
+        for name in ("full", "lora"):
+            recorder.spec(name, seed=seed, head=heads.parse(head))
+    for a in ("full@annotators", "full@annotators:tasks=1+3"):
+        (told,) = compared(recorder, a, "lora@annotators:width=64")
+        assert (told.a.name, told.a.seeds) == ("full@annotators", (0, 1))
+    with pytest.raises(RequestError, match="is both"):
+        compared(recorder, "full@annotators", "full@annotators:tasks=1+3")
+
+
+def test_a_head_whose_plugin_is_not_here_is_compared(recorder: Any, gone: Any) -> None:
+    for seed, stated in enumerate((frozenset[str](), frozenset({"width"}))):
+        head = gone("gone", heads.parse("annotators").objective, stated)
+        recorder.spec("full", seed=seed, head=head)
+        recorder.spec("lora", seed=seed, head=head)
+    (told,) = compared(recorder, "full@gone", "lora@gone:width=64")
+    assert (told.a.name, told.a.seeds, told.b.seeds) == ("full@gone", (0, 1), (0, 1))
+    with pytest.raises(RequestError, match="there is no head 'gane'"):
+        compared(recorder, "full@gane", "lora@gone")
 
 
 def test_what_tells_configurations_apart_is_matched(recorder: Any) -> None:

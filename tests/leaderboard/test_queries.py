@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from serbench.harness import heads
 from serbench.harness.errors import DatabaseError, RequestError
 from serbench.harness.records import HEAD, open_database
 from serbench.leaderboard import queries
@@ -112,3 +113,28 @@ def test_run_has_its_phases_scores_and_epochs(filled: Any) -> None:
 def test_a_run_that_is_not_there(filled: Any, name: str) -> None:
     with pytest.raises(RequestError):
         queries.run(queries.open_for_reading(str(filled.path)), name)
+
+
+def test_a_head_is_found_whatever_was_stated(recorder: Any) -> None:
+    recorder("full", head=heads.parse("annotators"))
+    recorder("full", head=heads.parse("annotators:tasks=1+3,width=64"), seed=1)
+    recorder("full", head=heads.parse("annotators:tasks=1"))
+    engine = queries.open_for_reading(str(recorder.path))
+    for text in ("annotators", "annotators:tasks=1+3", "annotators:width=64,tasks=1+3"):
+        runs = queries.configurations(engine, head=text)
+        assert [run["id"] for run in runs] == [1, 2]
+        assert {run["head"] for run in runs} == {"annotators"}
+        assert all(run["ccc_valence"] is not None for run in runs)
+    assert [run["id"] for run in queries.configurations(engine, head="annotators:tasks=1")] == [3]
+
+
+def test_a_head_whose_plugin_is_not_here_is_found_by_what_was_stated(
+    recorder: Any, gone: Any
+) -> None:
+    elsewhere = heads.parse("annotators").objective
+    recorder("full", head=gone("gone", elsewhere))
+    recorder("full", head=gone("gone", elsewhere, frozenset({"width"})), seed=1)
+    engine = queries.open_for_reading(str(recorder.path))
+    for text in ("gone", "gone:width=64"):
+        assert [run["id"] for run in queries.configurations(engine, head=text)] == [1, 2]
+    assert queries.configurations(engine, head="gone:width=65") == []

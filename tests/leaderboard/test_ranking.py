@@ -7,6 +7,7 @@ from typing import Any
 import audmetric
 import pytest
 
+from serbench.harness import heads
 from serbench.harness.plan import Training
 from serbench.leaderboard import queries, ranking
 from serbench.leaderboard.ranking import Row
@@ -323,3 +324,16 @@ def test_a_seed_without_a_score_leaves_the_row_without_one(recorder: Any) -> Non
     rows = by_label(recorder)
     assert rows["full"].ccc_valence is None
     assert (rows["full"].rank, rows["lora"].rank) == (None, 1)
+
+
+def test_what_a_head_states_of_its_defaults_makes_no_other_row(recorder: Any) -> None:
+    for seed, head in enumerate(("annotators:tasks=1+3", "annotators", "annotators:tasks=1+3")):
+        recorder("full", seed=seed, head=heads.parse(head))
+    recorder("full", head=heads.parse("annotators:tasks=1"))
+    engine = queries.open_for_reading(str(recorder.path))
+    runs = queries.configurations(engine)
+    rows = ranking.rank(runs, queries.evidence(engine, ranking.chosen_runs(runs)))
+    assert {(row.name, row.runs) for row in rows} == {
+        ("full@annotators", 3),
+        ("full@annotators:tasks=1", 1),
+    }

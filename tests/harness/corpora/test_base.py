@@ -281,7 +281,8 @@ def test_the_manifest_hash_follows_files_ratings_and_scale(
     wider = Corpus(name="three", utterances=table(three), minimum=1, maximum=7)
     nameless = dataclasses.replace(rated, anonymous=True)
     every = (plain, rated, other, wider, folded, nameless)
-    assert len({each.manifest_hash for each in every}) == len(every)
+    hashes = {each.manifest_hash for each in every}
+    assert len(hashes) == len(every)
     backwards = corpus(three, ratings().iloc[::-1])
     assert backwards.manifest_hash == rated.manifest_hash
     write_wav(three / "a.wav", seconds=0.2)
