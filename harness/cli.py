@@ -228,7 +228,7 @@ def rank(
     by: Annotated[
         str,
         typer.Option(
-            metavar="SCORE", help="ccc, annotator_ccc, tvd, jsd, or any score of --json, tvd_told …"
+            metavar="SCORE", help="ccc, annotator_ccc, tvd or jsd, these with _told, tvd_true …"
         ),
     ] = "ccc",
     machine: Machine = None,

@@ -34,7 +34,7 @@ class Consensus(Objective):
 @register("distribution")
 @dataclass(frozen=True, kw_only=True)
 class Distribution(Objective):
-    """The distribution over activation and valence, predicted directly: paper B's baseline."""
+    """The distribution over activation and valence, predicted directly."""
 
     needs_ratings: ClassVar[bool] = True
 
