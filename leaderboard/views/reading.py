@@ -32,6 +32,7 @@ __all__ = [
     "ranked",
     "run_predictions",
     "runs",
+    "runs_like",
     "seeds",
     "validation",
     "version",
@@ -140,6 +141,14 @@ def distributions(
 def runs(url_or_path: str, version: tuple[tuple[int, int], ...]) -> list[dict[str, Any]]:
     """All runs, as `queries.configurations` gives them; `version` keys the cache."""
     return queries.configurations(queries.open_for_reading(url_or_path))
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=4)
+def runs_like(
+    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """All runs of the settings of some, as `runs` gives them; `version` keys the cache."""
+    return queries.comparable_with(queries.open_for_reading(url_or_path), run_ids)
 
 
 @st.cache_data(show_spinner="Reading the run", ttl=60, max_entries=32)

@@ -14,7 +14,14 @@ from serbench.harness.run_page import facts
 from serbench.leaderboard import run_charts, run_choice
 from serbench.leaderboard.configurations import Configuration
 from serbench.leaderboard.ranking import Row
-from serbench.leaderboard.views.reading import database, one_run, run_predictions, runs, version
+from serbench.leaderboard.views.reading import (
+    database,
+    one_run,
+    run_predictions,
+    runs,
+    runs_like,
+    version,
+)
 
 __all__ = ["page"]
 
@@ -31,7 +38,7 @@ Run = Mapping[str, Any]
 def page(rows: Sequence[Row]) -> None:
     """Draw it."""
     path = database()
-    members = run_choice.members(rows, runs(path, version(path)))
+    members = run_choice.members(rows, _runs_of(rows, path))
     asked = _asked(rows[0].group)
     if asked is None and members:
         asked = str(run_choice.runs_of(members[0])[0]["id"])
@@ -44,6 +51,12 @@ def page(rows: Sequence[Row]) -> None:
         return
     _choose(members, run["id"])
     show_run(run, rows, path)
+
+
+def _runs_of(rows: Sequence[Row], path: str) -> Sequence[Run]:
+    """All runs of the rows' comparison; where none ended well, of the whole database."""
+    known = next((row.run_ids for row in rows if row.run_ids), None)
+    return runs_like(path, version(path), known) if known else runs(path, version(path))
 
 
 def _asked(group: str) -> str | None:
