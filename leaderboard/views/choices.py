@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -11,6 +11,7 @@ from serbench.leaderboard.configurations import Group
 from serbench.leaderboard.ranking import Row, machine_name
 from serbench.leaderboard.setting_names import folds_name, setting_names
 from serbench.leaderboard.settings import Setting
+from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.reading import (
     all_settings,
     current_sources,
@@ -51,12 +52,12 @@ def chosen_rows() -> list[Row]:
 def _one_setting(known: Sequence[Setting]) -> Setting:
     """Let the reader choose a machine, a corpus, a backbone, and a setting if there are several."""
     for title, key in (("Machine", "machine"), ("Corpus", "corpus"), ("Backbone", "backbone")):
-        chosen = _box(title, {getattr(each, key): _written(each, key) for each in known}, key)
+        chosen = box(title, {getattr(each, key): _written(each, key) for each in known}, key)
         known = [each for each in known if getattr(each, key) == chosen]
     names = setting_names(known)
     if len(names) == 1:
         return known[0]
-    return known[list(names).index(_box("Setting", {name: name for name in names}, "setting"))]
+    return known[list(names).index(box("Setting", {name: name for name in names}, "setting"))]
 
 
 def _one_group(groups: Sequence[Group]) -> Group:
@@ -64,20 +65,8 @@ def _one_group(groups: Sequence[Group]) -> Group:
     if len(groups) == 1:
         return groups[0]
     names = {group.name: folds_name(group) for group in groups}
-    chosen = _box("Folds", names, "folds")
+    chosen = box("Folds", names, "folds")
     return next(group for group in groups if group.name == chosen)
-
-
-def _box(title: str, names: Mapping[str, str], key: str) -> str:
-    chosen = st.selectbox(
-        title,
-        list(names),
-        format_func=names.__getitem__,
-        key=key,
-        bind="query-params",
-        required=True,
-    )
-    return chosen or next(iter(names))
 
 
 def _written(setting: Setting, key: str) -> str:
@@ -108,4 +97,4 @@ def show_warnings(rows: Sequence[Row]) -> None:
 def _chosen_ranking(group: Group) -> str:
     """Let the reader choose what rows are ranked by, of what some row has."""
     known = {name: ranking.label for name, ranking in RANKINGS.items() if group.scored(name)}
-    return _box("Ranked by", known, "by") if known else "ccc"
+    return box("Ranked by", known, "by") if known else "ccc"

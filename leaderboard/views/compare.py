@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS
 from serbench.leaderboard import compare_charts, contrasts, queries, queries_epochs
 from serbench.leaderboard.contrasts import ERRORS, FEWEST_UTTERANCES, Shared
 from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.reading import compared, database, seeds, version
 
 __all__ = ["page"]
@@ -119,8 +119,8 @@ def show_where(runs: Runs, path: str) -> None:
         return
     st.header("Where they differ")
     left, right = st.columns(2)
-    dimension = _box(left, "Dimension", {name: name.capitalize() for name in known}, "dimension")
-    error = _box(right, "Error", ERRORS, "error")
+    dimension = box("Dimension", {name: name.capitalize() for name in known}, "dimension", left)
+    error = box("Error", ERRORS, "error", right)
     given = contrasts.shared(runs, of, told, dimension)
     if given is None:
         st.info("These rows have no seed and utterance in common.")
@@ -133,18 +133,6 @@ def show_where(runs: Runs, path: str) -> None:
 def seeds_of(runs: Runs, path: str) -> dict[int, int]:
     """The seeds of all their runs, by the ids of these."""
     return seeds(path, version(path), tuple(i for ids in runs.values() for i in ids))
-
-
-def _box(where: DeltaGenerator, title: str, names: Mapping[str, str], key: str) -> str:
-    chosen: str | None = where.selectbox(
-        title,
-        list(names),
-        format_func=names.__getitem__,
-        key=key,
-        bind="query-params",
-        required=True,
-    )
-    return chosen or next(iter(names))
 
 
 def show_speakers(given: Shared, error: str) -> None:

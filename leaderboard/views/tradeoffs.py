@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
@@ -16,6 +16,7 @@ from serbench.leaderboard.differences import Parts, parts
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line, sweeps
 from serbench.leaderboard.tradeoff_charts import SCALE_WORDS, Scale
+from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.reading import database, version
 
 __all__ = ["page"]
@@ -83,23 +84,11 @@ def _measure(
     key: str,
 ) -> str:
     names = {each: fronts.title(each) for each in dict.fromkeys((*first, *known))}
-    return _box(place, label, names, key)
-
-
-def _box(place: DeltaGenerator, label: str, names: Mapping[str, str], key: str) -> str:
-    chosen = place.selectbox(
-        label,
-        list(names),
-        format_func=names.__getitem__,
-        key=key,
-        bind="query-params",
-        required=True,
-    )
-    return chosen or next(iter(names))
+    return box(label, names, key, place)
 
 
 def _scale(place: DeltaGenerator, label: str, key: str) -> Scale:
-    chosen = _box(place, label, {word: word for word in SCALE_WORDS}, key)
+    chosen = box(label, {word: word for word in SCALE_WORDS}, key, place)
     return next(word for word in SCALE_WORDS if word == chosen)
 
 
@@ -155,7 +144,7 @@ def show_sweeps(rows: Sequence[Row], path: str) -> None:
         st.info("No rows here differ in one whole-number setting alone.")
         return
     names = {f"{strategy}:{setting}": (strategy, setting) for strategy, setting in found}
-    chosen = _box(st.container(), "Setting of a strategy", {name: name for name in names}, "sweep")
+    chosen = box("Setting of a strategy", {name: name for name in names}, "sweep")
     lines, setting = found[names[chosen]], names[chosen][1]
     measures = [rows[0].ranked_by, "epoch_s", _memory(rows)]
     shown = [
