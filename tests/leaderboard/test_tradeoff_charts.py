@@ -122,7 +122,8 @@ def test_no_two_names_share_a_colour(count: int) -> None:
         name=names, strategy=names, rank=1, features="live", notes="", opacity=1.0
     )
     spec = tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()
-    scale = spec["layer"][3]["encoding"]["color"]["scale"]
+    (dots,) = [layer for layer in spec["layer"] if "shape" in layer["encoding"]]
+    scale = dots["encoding"]["color"]["scale"]
     assert scale["domain"] == names
     shades = scale.get("range")
     assert len(set(shades)) == count if shades else scale["scheme"] == "tableau20"
