@@ -1,4 +1,4 @@
-"""What the figures look like: rows in, Altair charts out."""
+"""What annotators and distributions look like: frames in, Altair charts out."""
 
 from __future__ import annotations
 

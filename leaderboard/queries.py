@@ -1,4 +1,4 @@
-"""The only reader of the database: SQL in, plain rows out."""
+"""What rankings, comparisons and pages read of the database: SQL in, plain rows out."""
 
 from __future__ import annotations
 
