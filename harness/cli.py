@@ -368,7 +368,7 @@ def recommend(
     """Say which configuration to take within limits of cost; in each setting, the best there."""
     from serbench.harness.recommendation_page import print_recommendation
     from serbench.harness.request import read_bytes
-    from serbench.leaderboard import queries, ranking, recommendation
+    from serbench.leaderboard import queries, recommendation
 
     strategy.discover(tuple(plugin or ()))
     limits = recommendation.Limits(
@@ -384,7 +384,7 @@ def recommend(
     runs = queries.configurations(engine, **filters)
     if not runs:
         raise RequestError(f"{db} holds no runs{' like that' if any(filters.values()) else ''}")
-    evidence = queries.evidence(engine, ranking.chosen_runs(runs))
+    evidence = queries.evidence(engine, recommendation.chosen_runs(runs, limits, by=by))
     found = recommendation.recommend(runs, evidence, limits, by=by)
     if as_json:
         console.print_json([dataclasses.asdict(each) for each in found])

@@ -16,7 +16,7 @@ from serbench.leaderboard.views import (
     run,
     tradeoffs,
 )
-from serbench.leaderboard.views.choices import chosen_rows, show_warnings
+from serbench.leaderboard.views.choices import chosen, show_warnings
 
 # Comments, since Streamlit would draw strings. By address, which the first page does without.
 PAGES = {
@@ -34,15 +34,15 @@ def main() -> None:
     """Draw what all pages have, and the page that the address names."""
     st.set_page_config(page_title="serbench", page_icon=":material/graphic_eq:", layout="wide")
     try:
-        rows = chosen_rows()
+        given = chosen()
         pages = [
-            st.Page(functools.partial(draw, rows), title=title, icon=icon, url_path=path)
+            st.Page(functools.partial(draw, given), title=title, icon=icon, url_path=path)
             for path, (title, icon, draw) in PAGES.items()
         ]
-        chosen = st.navigation(pages)
-        st.title(chosen.title)
-        show_warnings(rows)
-        chosen.run()
+        page = st.navigation(pages)
+        st.title(page.title)
+        show_warnings(given.rows)
+        page.run()
     except DatabaseError as error:
         st.error("The database cannot be read.")
         st.code(str(error), language=None)

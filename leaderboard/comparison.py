@@ -37,7 +37,16 @@ from serbench.leaderboard.differences import (
 from serbench.leaderboard.noise import relative_gap
 from serbench.leaderboard.queries import Evidence
 
-__all__ = ["Accuracy", "Comparison", "Cost", "Side", "chosen", "compare", "strategies"]
+__all__ = [
+    "Accuracy",
+    "Comparison",
+    "Cost",
+    "Side",
+    "chosen",
+    "compare",
+    "of_group",
+    "strategies",
+]
 
 MEAN = "mean"
 """Stands where a dimension does for the mean of those that rows are ranked by."""
@@ -279,9 +288,7 @@ def compare(
     Raises:
         RequestError: a run is not there or did not end well, or the two do not compare.
     """
-    first, second = _side(runs, a), _side(runs, b)
-    if {*a} == {*b}:
-        raise RequestError(f"run {', '.join(map(str, a))} is both: there is nothing to compare")
+    first, second = _sides(runs, a, b)
     differing = _differing(first, second)
     if differing:
         raise RequestError(
@@ -292,6 +299,23 @@ def compare(
     alone = Group(key=key, members=(first, second))
     group = next((group for group in groups(runs) if group.key == key), alone)
     return _Pair(group, evidence, first, second).comparison()
+
+
+def of_group(
+    group: Group, evidence: Evidence, a: Collection[int], b: Collection[int]
+) -> Comparison:
+    """As `compare`, of runs that count in one group."""
+    runs = [run for member in group.members for run in member.runs if run["id"] in {*a, *b}]
+    return _Pair(group, evidence, *_sides(runs, a, b)).comparison()
+
+
+def _sides(
+    runs: Sequence[Run], a: Collection[int], b: Collection[int]
+) -> tuple[Configuration, Configuration]:
+    sides = _side(runs, a), _side(runs, b)
+    if {*a} == {*b}:
+        raise RequestError(f"run {', '.join(map(str, a))} is both: there is nothing to compare")
+    return sides
 
 
 def _side(runs: Sequence[Run], ids: Collection[int]) -> Configuration:

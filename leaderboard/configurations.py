@@ -142,6 +142,20 @@ class Group:
         """Short, and the same wherever the group's setting is."""
         return hashlib.blake2b(self.key.encode(), digest_size=4).hexdigest()
 
+    @property
+    def test_corpora(self) -> tuple[str, ...]:
+        """The further corpora that some run here was tested on, by name."""
+        return tuple(
+            sorted(
+                {
+                    each["name"]
+                    for member in self.members
+                    for run in member.runs
+                    for each in run["elsewhere"] or ()
+                }
+            )
+        )
+
     def scored(self, ranking: str) -> tuple[str, ...]:
         """Those scores of a ranking, as in `RANKINGS`, that some row of this group has."""
         return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from serbench.harness.bootstrap import interval, seed_draws
 from serbench.harness.metrics import METRICS, RANKINGS
 from serbench.leaderboard.configurations import Configuration, Group
 from serbench.leaderboard.differences import Draws, Parts
+from serbench.leaderboard.ranking import BEST
 from serbench.leaderboard.tables import scaled_title
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "higher_is_better",
     "measured",
     "on_front",
+    "runs_near_front",
     "standing",
     "title",
     "value",
@@ -129,34 +132,50 @@ class _Sample:
         return (np.nan, np.nan) if bounds is None or bounds[0] == bounds[1] else bounds
 
 
-def _samples(group: Group, draws: Draws, measure: str) -> list[_Sample | None]:
-    return [_sample(group, draws, member, measure) for member in group.members]
-
-
-def _sample(group: Group, draws: Draws, member: Configuration, measure: str) -> _Sample | None:
-    drawn: Floats | None
-    found: float | None
+def _values(group: Group, measure: str) -> list[float | None]:
+    """A figure of each row."""
     if measure in RANKINGS:
         keys = group.scored(measure)
-        found, drawn = member.score(keys), draws.drawn(member, keys)
-    else:
-        found, drawn = _cost(member.figures(measure), over_seeds=measure in OVER_SEEDS)
-    ids = tuple(run_id for run in member.seeds for run_id in run["ids"])
-    return None if found is None else _Sample(run_ids=ids, value=found, drawn=drawn)
+        return [member.score(keys) for member in group.members]
+    usual = statistics.median if measure in OVER_SEEDS else max
+    return [member.over_runs(measure, usual) for member in group.members]
 
 
-def _cost(
-    figures: Sequence[float], *, over_seeds: bool
-) -> tuple[float, Floats] | tuple[None, None]:
-    if not figures:
-        return None, None
+def _samples(
+    group: Group, members: Sequence[Configuration], draws: Draws, measure: str
+) -> list[_Sample | None]:
+    """A figure of each row, and in each draw those of some of them."""
+    keys = group.scored(measure) if measure in RANKINGS else ()
+    drawing = {id(member) for member in members}
+
+    def drawn(member: Configuration) -> Floats | None:
+        if id(member) not in drawing:
+            return None
+        if measure in RANKINGS:
+            return draws.drawn(member, keys)
+        return _drawn_cost(member.figures(measure), over_seeds=measure in OVER_SEEDS)
+
+    values = _values(group, measure)
+    return [
+        None
+        if value is None
+        else _Sample(run_ids=_run_ids(member), value=value, drawn=drawn(member))
+        for member, value in zip(group.members, values, strict=True)
+    ]
+
+
+def _run_ids(member: Configuration) -> tuple[int, ...]:
+    return tuple(run_id for run in member.seeds for run_id in run["ids"])
+
+
+def _drawn_cost(figures: Sequence[float], *, over_seeds: bool) -> Floats:
     if not over_seeds:
-        return max(figures), np.array([float(max(figures))])
+        return np.array([float(max(figures))])
     counts = seed_draws(len(figures)).astype(np.intp)
     # A draw's seeds by number, each as often as it was drawn.
     numbers = np.tile(np.arange(len(figures)), len(counts))
     drawn = np.repeat(numbers, counts.ravel()).reshape(counts.shape)
-    return statistics.median(figures), np.median(np.asarray(figures, np.float64)[drawn], axis=1)
+    return np.asarray(np.median(np.asarray(figures, np.float64)[drawn], axis=1))
 
 
 def measured(group: Group, found: Parts, measure: str) -> pd.DataFrame:
@@ -170,7 +189,8 @@ def measured(group: Group, found: Parts, measure: str) -> pd.DataFrame:
     Returns:
         frame by run_ids (as in `Row`) with the columns value, low, high: the 95 % interval
     """
-    samples = [each for each in _samples(group, Draws(group.members, found), measure) if each]
+    draws = Draws(group.members, found)
+    samples = [each for each in _samples(group, group.members, draws, measure) if each]
     frame: pd.DataFrame = pd.DataFrame(
         [(each.value, *each.bounds) for each in samples], columns=["value", "low", "high"]
     )
@@ -187,17 +207,18 @@ def standing(group: Group, found: Parts, x: str, y: str) -> pd.DataFrame:
 
     Args:
         group: whose rows are meant
-        found: from `differences.parts`
+        found: from `differences.parts`, of `runs_near_front`
         x: one of `MEASURES`
         y: likewise
 
     Returns:
         frame by run_ids (as in `Row`) with the columns x, x_low, x_high, y, y_low, y_high (95 %
         intervals), front (whether it is on the front) and share (of the draws in which it is; NaN
-        if that cannot be told)
+        if that cannot be told, as of rows that are not among the nearest to it)
     """
-    draws = Draws(group.members, found)
-    pairs = zip(_samples(group, draws, x), _samples(group, draws, y), strict=True)
+    near = [group.members[i] for i in _near_front(group, x, y)]
+    draws = Draws(near, found)
+    pairs = zip(*(_samples(group, near, draws, measure) for measure in (x, y)), strict=True)
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     frame: pd.DataFrame = pd.DataFrame(
         [(a.value, *a.bounds, b.value, *b.bounds) for a, b in known],
@@ -205,9 +226,32 @@ def standing(group: Group, found: Parts, x: str, y: str) -> pd.DataFrame:
     ).astype(float)
     points = [_turned(frame[[name]].to_numpy(), key) for name, key in (("x", x), ("y", y))]
     frame["front"] = on_front(*points)[:, 0]
-    frame["share"] = _shares(*zip(*known, strict=True), x=x, y=y) if known else np.nan
+    ids = {_run_ids(member) for member in near}
+    among = [a.run_ids in ids for a, _ in known]
+    drawn = list(itertools.compress(known, among))
+    frame["share"] = np.nan
+    if drawn:
+        frame.loc[among, "share"] = _shares(*zip(*drawn, strict=True), x=x, y=y)
     frame.index = _index([a for a, _ in known])
     return frame
+
+
+def runs_near_front(group: Group, x: str, y: str) -> list[int]:
+    """Ids of the runs whose evidence `standing` will look at."""
+    near = [group.members[i] for i in _near_front(group, x, y)]
+    return [run_id for member in near for run_id in _run_ids(member)]
+
+
+def _near_front(group: Group, x: str, y: str) -> list[int]:
+    """Positions of the `BEST` rows nearest to it: the front, what is it without that, and so on."""
+    points = [_turned(np.array(_values(group, key), np.float64)[:, None], key) for key in (x, y)]
+    left = np.flatnonzero(np.isfinite(points[0] + points[1])[:, 0])
+    found: list[int] = []
+    while left.size and len(found) < BEST:
+        on = on_front(*(each[left] for each in points))[:, 0]
+        found += left[on].tolist()
+        left = left[~on]
+    return found[:BEST]
 
 
 def _shares(first: Sequence[_Sample], second: Sequence[_Sample], *, x: str, y: str) -> Floats:

@@ -470,8 +470,10 @@ class Spreads:
     """(N, CELLS, CELLS) by the column that holds them; those alone that all utterances have."""
 
 
-def spreads(engine: sa.Engine, run_ids: Collection[int]) -> Spreads:
-    """Distributions of the runs of one seed on the test split of their corpus.
+def spreads(
+    engine: sa.Engine, run_ids: Collection[int], *, test_corpus: str | None = None
+) -> Spreads:
+    """Distributions of the runs of one seed on a test split; arguments as of `predictions`.
 
     Raises:
         DatabaseError: the database could not be read.
@@ -480,7 +482,7 @@ def spreads(engine: sa.Engine, run_ids: Collection[int]) -> Spreads:
     told = ("utterance", "raters", *DISTANCES)
     columns: tuple[Any, ...] = tuple(getattr(table, name) for name in (*told, *MASSES))
     query = _of_runs(
-        sa.select(*columns), table, (table.run_id.in_(run_ids),), _tested_on(None)
+        sa.select(*columns), table, (table.run_id.in_(run_ids),), _tested_on(test_corpus)
     ).order_by(table.utterance)
     frame = _frame(engine, query, DISTANCES)
     known = [name for name in MASSES if len(frame) and frame[name].notna().all()]

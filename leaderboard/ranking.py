@@ -228,16 +228,17 @@ def rank(
         by, reference, current: as in `rank_group`
         every_source: keep a row for every version of a strategy's source, not the latest only
     """
+    found = parts(evidence)
     return [
         row
         for group in groups(runs, every_source=every_source)
-        for row in rank_group(group, evidence, by=by, reference=reference, current=current)
+        for row in rank_group(group, found, by=by, reference=reference, current=current)
     ]
 
 
 def rank_group(
     group: Group,
-    evidence: Evidence,
+    found: Parts,
     *,
     by: str = "ccc",
     reference: str = REFERENCE,
@@ -252,12 +253,12 @@ def rank_group(
     last.
 
     Args:
-        evidence: from `queries.evidence`, of `runs_of_best` at least
+        found: from `differences.parts`, of `runs_of_best` at least
         by: what rows are ranked by, as in `RANKINGS`; the mean CCC of activation and valence
         reference: label of the configuration that speed-ups are told against
         current: source hash of each registered strategy, by which rows show as stale
     """
-    return _Ranking(group, parts(evidence), by, reference, current or {}).rows()
+    return _Ranking(group, found, by, reference, current or {}).rows()
 
 
 class _Ranking:

@@ -18,6 +18,7 @@ from serbench.leaderboard.configurations import Configuration, Group, Run, group
 from serbench.leaderboard.differences import Difference, Draws, Parts, parts
 from serbench.leaderboard.noise import relative_gap
 from serbench.leaderboard.queries import Evidence
+from serbench.leaderboard.ranking import BEST
 
 __all__ = [
     "LIMITED",
@@ -26,11 +27,13 @@ __all__ = [
     "Loosening",
     "Recommendation",
     "Ruling",
+    "chosen_runs",
     "command",
     "limit_told",
     "next_best",
     "of_group",
     "recommend",
+    "runs_of_best",
     "told",
 ]
 
@@ -171,7 +174,7 @@ def recommend(
 
     Args:
         runs: from `queries.configurations`
-        evidence: from `queries.evidence`, of `ranking.chosen_runs` at least
+        evidence: from `queries.evidence`, of `chosen_runs` at least
         limits: what is asked for
         by: what is best, as in `RANKINGS`
     """
@@ -179,9 +182,21 @@ def recommend(
     return [of_group(group, found, limits, by=by) for group in groups(runs)]
 
 
+def chosen_runs(runs: Sequence[Run], limits: Limits, *, by: str = "ccc") -> list[int]:
+    """Ids of the runs whose evidence `recommend` will look at."""
+    return [i for group in groups(runs) for i in runs_of_best(group, limits, by=by)]
+
+
 def of_group(group: Group, found: Parts, limits: Limits, *, by: str = "ccc") -> Recommendation:
-    """As `recommend`, in one group; `found` from `differences.parts`."""
+    """As `recommend`, in one group; `found` from `differences.parts`, of `runs_of_best`."""
     return _Choosing(group, found, limits, by).recommendation()
+
+
+def runs_of_best(group: Group, limits: Limits, *, by: str = "ccc") -> list[int]:
+    """Ids of the runs whose evidence `of_group` will look at: of the best within the limits."""
+    choosing = _Choosing(group, {}, limits, by)
+    best = sorted(choosing.fitting, key=choosing.loss)[:BEST]
+    return [i for member in best for run in member.seeds for i in run["ids"]]
 
 
 class _Choosing:
@@ -192,27 +207,35 @@ class _Choosing:
         self.cost_only = all(member.newest["cost_only"] for member in group.members)
         self.keys = group.scored(by)
         self.draws = Draws(group.members, found)
-        self.candidates = [m for m in group.members if self._loss(m) is not None]
+        self.ccc = group.scored("ccc")
+        # Of all members, or of none: what a GPU holds does not compare with what a host does.
+        vram = any(m.peak("peak_vram_bytes") is not None for m in group.members)
+        self.memory = "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
+        losses = {id(m): self._loss(m) for m in group.members}
+        self.losses = {key: loss for key, loss in losses.items() if loss is not None}
+        self.candidates = [m for m in group.members if id(m) in self.losses]
         self.figures = {id(m): self._figures(m) for m in self.candidates}
         self.broken = {id(m): self._broken(self.figures[id(m)]) for m in self.candidates}
+        self.fitting = [m for m in self.candidates if not self.broken[id(m)]]
 
     def _loss(self, member: Configuration) -> float | None:
-        """What members are ordered by, lower first."""
         if self.cost_only:
             return member.epoch_s
         score = member.score(self.keys)
         return -score if score is not None and RANKINGS[self.by].higher_is_better else score
 
+    def loss(self, member: Configuration) -> float:
+        """What candidates are ordered by, lower first."""
+        return self.losses[id(member)]
+
     def _figures(self, member: Configuration) -> dict[str, float | None]:
-        # Of all members, or of none: what a GPU holds does not compare with what a host does.
-        vram = any(m.peak("peak_vram_bytes") is not None for m in self.group.members)
         cache_bytes = member.peak("cache_bytes")
         return {
-            "memory_bytes": member.peak("peak_vram_bytes" if vram else "peak_host_anonymous_bytes"),
+            "memory_bytes": member.peak(self.memory),
             "epoch_s": member.epoch_s,
             "run_s": member.run_s,
             "disk_bytes": cache_bytes if member.newest["cached"] else 0,
-            "ccc": member.score(self.group.scored("ccc")),
+            "ccc": member.score(self.ccc),
         }
 
     def _broken(self, figures: Mapping[str, float | None]) -> frozenset[str]:
@@ -221,8 +244,7 @@ class _Choosing:
         )
 
     def recommendation(self) -> Recommendation:
-        fitting = [m for m in self.candidates if not self.broken[id(m)]]
-        order, equals = self._ordered(fitting)
+        order, equals = self._ordered()
         chosen, runner_up = (*order, None, None)[:2]
         nearest, loosen = self._nearest() if self.candidates and not order else (None, ())
         return Recommendation(
@@ -233,7 +255,7 @@ class _Choosing:
             runner_up=self._choice(runner_up) if runner_up else None,
             reason=self._reason(order, equals),
             candidates=len(self.candidates),
-            fitting=len(fitting),
+            fitting=len(self.fitting),
             rulings=tuple(self._ruling(key, limit) for key, limit in self.limits.items()),
             nearest=nearest.name if nearest else None,
             loosen=loosen,
@@ -252,19 +274,18 @@ class _Choosing:
             **{flag: any(run[flag] for run in every) for flag in ("synthetic", "derived")},
         }
 
-    def _ordered(
-        self, fitting: Sequence[Configuration]
-    ) -> tuple[list[Configuration], list[Configuration]]:
+    def _ordered(self) -> tuple[list[Configuration], list[Configuration]]:
         """Best first, and of these which cannot be told from the best: quickest first."""
-        by_loss = sorted(fitting, key=lambda m: self._loss(m) or 0.0)
+        by_loss = sorted(self.fitting, key=self.loss)
         if self.cost_only or not by_loss:
             return by_loss, by_loss[:1]
         best = by_loss[0]
-        equals = [best, *(m for m in by_loss[1:] if self._ties(best, m))]
+        equals = [best, *(m for m in by_loss[1:BEST] if self._ties(best, m))]
         # A whole run pays for its cache; an epoch is what all have.
         key = "epoch_s" if any(m.run_s is None for m in equals) else "run_s"
         equals.sort(key=lambda m: _or_endless(self.figures[id(m)][key]))
-        return [*equals, *(m for m in by_loss if m not in equals)], equals
+        among = {id(m) for m in equals}
+        return [*equals, *(m for m in by_loss if id(m) not in among)], equals
 
     def _ties(self, a: Configuration, b: Configuration) -> bool:
         told = self._difference(a, b)

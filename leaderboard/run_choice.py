@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serbench.harness.plan import named
-from serbench.leaderboard.configurations import Configuration, Run, groups, place
+from serbench.leaderboard.configurations import Configuration, Group, Run, place
 from serbench.leaderboard.ranking import Row
 
 __all__ = ["label", "members", "of_run", "repeating", "row_of", "runs_of"]
 
 
-def members(rows: Sequence[Row], runs: Sequence[Run]) -> list[Configuration]:
-    """The configurations of rows that share a group, in their order.
-
-    Args:
-        rows: at least one, of one group
-        runs: from `queries.configurations`, all that were ranked
-    """
+def members(rows: Sequence[Row], group: Group) -> list[Configuration]:
+    """The configurations of a group, in the order of its rows."""
     order = {row.name: position for position, row in reversed(list(enumerate(rows)))}
-    found = [
-        each for group in groups(runs) if group.name == rows[0].group for each in group.members
-    ]
-    return sorted(found, key=lambda member: order.get(member.name, len(order)))
+    return sorted(group.members, key=lambda member: order.get(member.name, len(order)))
 
 
 def runs_of(member: Configuration) -> list[Run]:

@@ -10,7 +10,7 @@ from serbench.leaderboard import tables
 from serbench.leaderboard.configurations import Group
 from serbench.leaderboard.settings import FACTS, Setting
 
-__all__ = ["folds_name", "setting_names"]
+__all__ = ["group_names", "setting_names"]
 
 
 def setting_names(settings: Sequence[Setting]) -> list[str]:
@@ -39,9 +39,15 @@ def _apart(setting: Setting, alike: Sequence[Setting]) -> str:
     )
 
 
-def folds_name(group: Group) -> str:
-    """Which folds a group's scores are of."""
+def group_names(groups: Sequence[Group]) -> dict[str, str]:
+    """What each group of a setting is called, by its `name`: which folds its scores are of."""
+    names = {group.name: _folds_name(group) for group in groups}
+    count = Counter(names.values())
+    return {key: f"{name} ({key})" if count[name] > 1 else name for key, name in names.items()}
+
+
+def _folds_name(group: Group) -> str:
     first = group.members[0]
     if not first.folds:
-        return "no run that ended well"
+        return "the corpus's split" if first.seeds else "no run that ended well"
     return folds_told({"folds": first.newest["folds"], "fold_numbers": first.fold_numbers})

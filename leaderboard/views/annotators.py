@@ -13,7 +13,8 @@ from serbench.leaderboard import charts, spreads, tables
 from serbench.leaderboard.contrasts import named
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
-from serbench.leaderboard.views.reading import database, distributions, persons, seeds, version
+from serbench.leaderboard.views.choices import Chosen
+from serbench.leaderboard.views.reading import distributions, persons, seeds
 
 __all__ = ["page"]
 
@@ -23,29 +24,26 @@ ORDERS = {"highest TVD": ("tvd", False), "lowest TVD": ("tvd", True), "name": ("
 """Of utterances: by which column, and whether upwards."""
 
 
-def page(rows: Sequence[Row]) -> None:
-    """Draw it."""
-    show_annotators(rows, database())
-
-
-def show_annotators(rows: Sequence[Row], path: str) -> None:
-    """Single annotators in all rows, and the distributions of one row."""
+def page(chosen: Chosen) -> None:
+    """Draw single annotators in all rows, and the distributions of one row."""
+    rows = chosen.rows
     rated = [row for row in rows if RANKINGS["annotator_ccc"].of(vars(row)) is not None]
     spread = [row for row in rows if row.tvd is not None]
     if not rated and not spread:
         st.info("No row here predicts annotators or distributions; `serbench run --head` does.")
         return
     if rated:
-        show_persons(rated, path)
+        show_persons(rated, chosen)
     if spread:
-        show_distributions(spread, path)
+        show_distributions(spread, chosen)
 
 
-def show_persons(rows: Sequence[Row], path: str) -> None:
+def show_persons(rows: Sequence[Row], chosen: Chosen) -> None:
     """How well single annotators are predicted, by row."""
     st.header("Single annotators")
     run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
-    each = spreads.persons(rows, persons(path, version(path), run_ids))
+    found = persons(chosen.path, chosen.version, run_ids, chosen.test_corpus)
+    each = spreads.persons(rows, found)
     known = [name for name in RANKED_DIMENSIONS if name in set(each["dimension"])]
     for dimension, column in zip(known, st.columns(len(known)), strict=True):
         its = each[each["dimension"] == dimension]
@@ -61,17 +59,18 @@ def show_persons(rows: Sequence[Row], path: str) -> None:
     )
 
 
-def show_distributions(rows: Sequence[Row], path: str) -> None:
+def show_distributions(rows: Sequence[Row], chosen: Chosen) -> None:
     """Rated and predicted distributions of a row, beside each other, and how far raters agree."""
     st.header("Distributions")
     names = named(rows)
     left, right = st.columns((3, 1))
     name = box(left, "Distributions of", list(names), "distributions")
     ids = names[name].run_ids
-    of = seeds(path, version(path), ids)
+    of = seeds(chosen.path, chosen.version, ids)
     numbers = {str(seed): seed for seed in sorted(set(of.values()))}
     seed = numbers[box(right, "Seed", list(numbers), "distributions_seed")]
-    told = distributions(path, version(path), tuple(i for i in ids if of[i] == seed))
+    of_seed = tuple(i for i in ids if of[i] == seed)
+    told = distributions(chosen.path, chosen.version, of_seed, chosen.test_corpus)
     utterance = chosen_utterance(told.utterances)
     maps = spreads.cells(told, utterance)
     most = max(frame["mass"].max() for frame in maps.values())

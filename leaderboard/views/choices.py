@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
 from serbench.harness.metrics import RANKINGS, unranked_sentence
 from serbench.leaderboard.configurations import Group
+from serbench.leaderboard.differences import Parts
 from serbench.leaderboard.ranking import Row, machine_name
-from serbench.leaderboard.setting_names import folds_name, setting_names
+from serbench.leaderboard.setting_names import group_names, setting_names
 from serbench.leaderboard.settings import Setting
 from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.reading import (
+    Version,
     all_settings,
     current_sources,
     database,
     groups_of,
+    parts_of,
     ranked,
     version,
 )
 
-__all__ = ["chosen_rows", "show_warnings"]
+__all__ = ["Chosen", "chosen", "show_warnings"]
+
+OWN = ""
+"""Stands for the corpus that was trained on."""
 
 
-def chosen_rows() -> list[Row]:
-    """The rows of one group, ranked: what all pages are of, and the reader chooses beside them.
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """One group of a database, ranked: what all pages are of."""
+
+    path: str
+    version: Version
+    test_corpus: str | None
+    """The further corpus that scores are of; None for the test split of their own."""
+    group: Group
+    rows: Sequence[Row]
+
+    @property
+    def ranked_by(self) -> str:
+        """As in `RANKINGS`."""
+        return self.rows[0].ranked_by
+
+    def parts(self, run_ids: Iterable[int]) -> Parts:
+        """What the scores of some of its runs come from."""
+        return parts_of(self.path, self.version, tuple(sorted(run_ids)), self.test_corpus)
+
+
+def chosen() -> Chosen:
+    """What the reader chooses beside all pages.
 
     Stops the page, with a word, where there are none.
 
@@ -44,9 +72,14 @@ def chosen_rows() -> list[Row]:
         st.stop()
     with st.sidebar:
         setting = _one_setting(known)
-        group = _one_group(groups_of(path, now, setting))
+        groups = groups_of(path, now, setting, None)
+        test_corpus = _chosen_test_corpus(setting, groups)
+        if test_corpus:
+            groups = groups_of(path, now, setting, test_corpus)
+        group = _one_group(groups)
         by = _chosen_ranking(group)
-    return ranked(path, now, current, group.name, by, group)
+    rows = ranked(path, now, current, group.name, by, test_corpus, group)
+    return Chosen(path=path, version=now, test_corpus=test_corpus, group=group, rows=rows)
 
 
 def _one_setting(known: Sequence[Setting]) -> Setting:
@@ -60,12 +93,20 @@ def _one_setting(known: Sequence[Setting]) -> Setting:
     return known[list(names).index(box("Setting", {name: name for name in names}, "setting"))]
 
 
+def _chosen_test_corpus(setting: Setting, groups: Sequence[Group]) -> str | None:
+    """Let the reader choose what scores are of, if some runs were tested on a further corpus."""
+    others = sorted({name for group in groups for name in group.test_corpora})
+    if not others:
+        return None
+    names = {OWN: f"{setting.corpus} (trained on)", **{name: name for name in others}}
+    return box("Tested on", names, "tested_on") or None
+
+
 def _one_group(groups: Sequence[Group]) -> Group:
     """Let the reader choose which folds, if there are rows of different ones."""
     if len(groups) == 1:
         return groups[0]
-    names = {group.name: folds_name(group) for group in groups}
-    chosen = box("Folds", names, "folds")
+    chosen = box("Scores of", group_names(groups), "folds")
     return next(group for group in groups if group.name == chosen)
 
 

@@ -9,9 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from serbench.harness.metrics import METRICS
-from serbench.leaderboard import queries, recommendation
-from serbench.leaderboard.configurations import groups
-from serbench.leaderboard.differences import parts
+from serbench.leaderboard import recommendation
 from serbench.leaderboard.fronts import description
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.recommendation import (
@@ -24,19 +22,19 @@ from serbench.leaderboard.recommendation import (
     next_best,
     told,
 )
-from serbench.leaderboard.views.reading import database, version
+from serbench.leaderboard.views.choices import Chosen
+from serbench.leaderboard.views.reading import Version
 
 __all__ = ["page"]
 
 GIGA = 1e9
-Version = tuple[tuple[int, int], ...]
 
 
-def page(rows: Sequence[Row]) -> None:
+def page(chosen: Chosen) -> None:
     """Draw it."""
-    limits = chosen_limits(rows)
-    path, ranked_by = database(), rows[0].ranked_by
-    show_recommendation(recommended(path, version(path), rows[0].group, limits, ranked_by))
+    limits = chosen_limits(chosen.rows)
+    given = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
+    show_recommendation(recommended(*given, limits, chosen))
 
 
 def chosen_limits(rows: Sequence[Row]) -> Limits:
@@ -156,9 +154,9 @@ def show_rulings(found: Recommendation) -> None:
 
 
 @st.cache_data(show_spinner="Choosing", ttl=60, max_entries=32)
-def recommended(path: str, version: Version, group: str, limits: Limits, by: str) -> Recommendation:
-    """What to take of a group by its name; `version` keys the cache."""
-    engine = queries.open_for_reading(path)
-    its = next(each for each in groups(queries.configurations(engine)) if each.name == group)
-    ids = [i for member in its.members for run in member.seeds for i in run["ids"]]
-    return recommendation.of_group(its, parts(queries.evidence(engine, ids)), limits, by=by)
+def recommended(
+    path: str, version: Version, group: str, by: str, limits: Limits, _chosen: Chosen
+) -> Recommendation:
+    """What to take of a group; all but the last key the cache."""
+    best = recommendation.runs_of_best(_chosen.group, limits, by=by)
+    return recommendation.of_group(_chosen.group, _chosen.parts(best), limits, by=by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
@@ -10,27 +10,21 @@ import streamlit as st
 from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS
 from serbench.leaderboard import compare_charts, contrasts, queries, queries_epochs
 from serbench.leaderboard.contrasts import ERRORS, FEWEST_UTTERANCES, Shared
-from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.views.boxes import box
-from serbench.leaderboard.views.reading import compared, database, seeds, version
+from serbench.leaderboard.views.choices import Chosen
+from serbench.leaderboard.views.reading import Version, compared, seeds
 
 __all__ = ["page"]
 
 MOST_SPEAKERS = 30
 """Drawn in a figure; of more those at either end."""
-Version = tuple[tuple[int, int], ...]
 Runs = Mapping[str, tuple[int, ...]]
 """Ids of the runs of each chosen row, by the row's name."""
 
 
-def page(rows: Sequence[Row]) -> None:
-    """Draw it."""
-    show_comparison(rows, database())
-
-
-def show_comparison(rows: Sequence[Row], path: str) -> None:
-    """Rows of the reader's choice, each set against the first."""
-    names = contrasts.named([row for row in rows if row.runs])
+def page(given: Chosen) -> None:
+    """Draw rows of the reader's choice, each set against the first."""
+    names = contrasts.named([row for row in given.rows if row.runs])
     if len(names) < 2:
         st.info("There are no two rows here whose runs ended well.")
         return
@@ -49,15 +43,18 @@ def show_comparison(rows: Sequence[Row], path: str) -> None:
         st.info("Choose two rows or more.")
         return
     runs = {name: names[name].run_ids for name in chosen}
-    show_differences(runs, path)
+    show_differences(runs, given)
     if not names[chosen[0]].cost_only:
-        show_where(runs, path)
+        show_where(runs, given)
 
 
-def show_differences(runs: Runs, path: str) -> None:
+def show_differences(runs: Runs, given: Chosen) -> None:
     """Every score and cost of the rows, and what can be told of their differences."""
     (first, its), *others = runs.items()
-    told = {name: compared(path, version(path), ids, its) for name, ids in others}
+    told = {
+        name: compared(given.path, given.version, ids, its, given.test_corpus, given.group)
+        for name, ids in others
+    }
     scores = contrasts.scores(told)
     ccc = scores[scores["Score"].isin(_in_ccc())].dropna(subset=["Difference"])
     if not ccc.empty:
@@ -110,10 +107,10 @@ def _plain(name: str) -> str:
     )
 
 
-def show_where(runs: Runs, path: str) -> None:
+def show_where(runs: Runs, chosen: Chosen) -> None:
     """By speaker, by range of the label, and by epoch, of a dimension of the reader's choice."""
-    of = seeds_of(runs, path)
-    told = predictions(path, version(path), tuple(of))
+    of = seeds_of(runs, chosen)
+    told = predictions(chosen.path, chosen.version, tuple(of), chosen.test_corpus)
     known = [name for name in DIMENSIONS if name in set(told["dimension"])]
     if not known:
         return
@@ -127,12 +124,12 @@ def show_where(runs: Runs, path: str) -> None:
     else:
         show_speakers(given, error)
         show_labels(given, error)
-    show_curves(runs, of, dimension, path)
+    show_curves(runs, of, dimension, chosen)
 
 
-def seeds_of(runs: Runs, path: str) -> dict[int, int]:
+def seeds_of(runs: Runs, chosen: Chosen) -> dict[int, int]:
     """The seeds of all their runs, by the ids of these."""
-    return seeds(path, version(path), tuple(i for ids in runs.values() for i in ids))
+    return seeds(chosen.path, chosen.version, tuple(i for ids in runs.values() for i in ids))
 
 
 def show_speakers(given: Shared, error: str) -> None:
@@ -183,9 +180,10 @@ def show_labels(given: Shared, error: str) -> None:
     )
 
 
-def show_curves(runs: Runs, of: Mapping[int, int], dimension: str, path: str) -> None:
+def show_curves(runs: Runs, of: Mapping[int, int], dimension: str, chosen: Chosen) -> None:
     """How the rows learn."""
-    frame = contrasts.curves(runs, of, validation(path, version(path), tuple(of)), dimension)
+    validated = validation(chosen.path, chosen.version, tuple(of))
+    frame = contrasts.curves(runs, of, validated, dimension)
     if frame.empty:
         return
     st.header("How they learn")
@@ -197,9 +195,12 @@ def show_curves(runs: Runs, of: Mapping[int, int], dimension: str, path: str) ->
 
 
 @st.cache_data(show_spinner="Reading the predictions", ttl=60, max_entries=4)
-def predictions(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
+def predictions(
+    path: str, version: Version, run_ids: tuple[int, ...], test_corpus: str | None
+) -> pd.DataFrame:
     """The test predictions of runs; `version` keys the cache."""
-    return queries.predictions(queries.open_for_reading(path), run_ids)
+    engine = queries.open_for_reading(path)
+    return queries.predictions(engine, run_ids, test_corpus=test_corpus)
 
 
 @st.cache_data(show_spinner=False, ttl=60, max_entries=16)

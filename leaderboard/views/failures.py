@@ -9,8 +9,9 @@ import streamlit as st
 from serbench.harness.metrics import METRICS
 from serbench.leaderboard import failures, run_charts, run_choice
 from serbench.leaderboard.configurations import Run
-from serbench.leaderboard.ranking import Row, machine_name
-from serbench.leaderboard.views.reading import database, one_run, runs, version
+from serbench.leaderboard.ranking import machine_name
+from serbench.leaderboard.views.choices import Chosen
+from serbench.leaderboard.views.reading import one_run, runs
 
 __all__ = ["page"]
 
@@ -19,10 +20,9 @@ ANY = ""
 LINK = st.column_config.LinkColumn("Run", display_text=r"run=(\d+)$")
 
 
-def page(rows: Sequence[Row]) -> None:
-    """Draw it; the rows of the chosen comparison are some of all that it is of."""
-    path = database()
-    every = runs(path, version(path))
+def page(given: Chosen) -> None:
+    """Draw it, whatever comparison is chosen."""
+    every = runs(given.path, given.version)
     found = failures.failed(every)
     if not found:
         st.success("Nothing failed: every run in this database ended well.")
@@ -39,7 +39,7 @@ def page(rows: Sequence[Row]) -> None:
         column_config={"Run": LINK},
         key="failures",
     )
-    show_failure(_one(shown), every, path)
+    show_failure(_one(shown), every, given)
 
 
 def _filters(found: Sequence[Run]) -> dict[str, str | None]:
@@ -79,9 +79,9 @@ def _one(shown: Sequence[Run]) -> Run:
     return by_id.get(chosen, shown[0])
 
 
-def show_failure(failure: Run, every: Sequence[Run], path: str) -> None:
+def show_failure(failure: Run, every: Sequence[Run], given: Chosen) -> None:
     """Why a run did not end well, and what to do about it."""
-    whole = one_run(path, version(path), failure["id"])
+    whole = one_run(given.path, given.version, failure["id"])
     st.caption("Message")
     st.code(whole["message"] or whole["status"], language=None, wrap_lines=True)
     if whole["traceback"]:

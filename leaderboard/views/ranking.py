@@ -13,8 +13,9 @@ import streamlit as st
 
 from serbench.harness.metrics import METRICS, RANKINGS, noise_sentence
 from serbench.leaderboard import curves, exports, filters, tables, weights
-from serbench.leaderboard.ranking import Row
-from serbench.leaderboard.views.reading import database, validation, version
+from serbench.leaderboard.ranking import BEST, Row
+from serbench.leaderboard.views.choices import Chosen
+from serbench.leaderboard.views.reading import validation
 
 __all__ = ["page"]
 
@@ -28,8 +29,9 @@ RUN_PAGE = "run"
 """Address of the page of one run, and the name of its module."""
 
 
-def page(rows: Sequence[Row]) -> None:
+def page(chosen: Chosen) -> None:
     """Draw it."""
+    rows = chosen.rows
     with st.sidebar:
         shown = _filtered(rows)
     if not shown:
@@ -38,7 +40,7 @@ def page(rows: Sequence[Row]) -> None:
     controls = st.container(horizontal=True)
     with controls.popover("Your own order", icon=":material/balance:"):
         given, labels = _weights(rows)
-    frame = _table(rows, shown, given)
+    frame = _table(chosen, shown, given)
     with controls.popover("Columns", icon=":material/view_column:"):
         columns = _columns(frame, rows[0].ranked_by)
         if not any(given.values()):
@@ -49,9 +51,9 @@ def page(rows: Sequence[Row]) -> None:
     frame = frame[columns]
     with controls.popover("Download", icon=":material/download:"):
         _downloads(frame, tables.heading(rows[0]))
-    chosen = show_table(frame)
-    if chosen is not None:
-        _show_runs(shown[chosen])
+    selected = show_table(frame)
+    if selected is not None:
+        _show_runs(shown[selected])
     _show_legend(rows, shown)
 
 
@@ -87,12 +89,13 @@ def _weights(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, str]]:
     return {key: float(weight) for key, weight in given.items()}, labels
 
 
-def _table(rows: Sequence[Row], shown: Sequence[Row], given: Mapping[str, float]) -> pd.DataFrame:
+def _table(chosen: Chosen, shown: Sequence[Row], given: Mapping[str, float]) -> pd.DataFrame:
     """All columns of the shown rows; own scores are told by all rows of the comparison."""
-    path = database()
-    ids = tuple(run_id for row in shown for run_id in row.run_ids)
+    rows = chosen.rows
+    # A curve of every row of thousands would take longer than all else together.
+    ids = tuple(run_id for row in shown[:BEST] for run_id in row.run_ids)
     own = dict(zip((row.run_ids for row in rows), weights.weighted(rows, given), strict=True))
-    lines = curves.by_row(shown, validation(path, version(path), ids))
+    lines = curves.by_row(shown, validation(chosen.path, chosen.version, ids))
     return tables.table(shown, own=own, curves=lines)
 
 

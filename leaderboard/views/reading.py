@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import streamlit as st
@@ -16,11 +16,13 @@ from serbench.harness.errors import SerbenchError
 from serbench.leaderboard import comparison, queries, ranking, settings
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.configurations import Group, groups
+from serbench.leaderboard.differences import Parts, parts
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.settings import Setting
 
 __all__ = [
+    "Version",
     "all_settings",
     "compared",
     "current_sources",
@@ -28,15 +30,18 @@ __all__ = [
     "distributions",
     "groups_of",
     "one_run",
+    "parts_of",
     "persons",
     "ranked",
     "run_predictions",
     "runs",
-    "runs_like",
     "seeds",
     "validation",
     "version",
 ]
+
+
+Version: TypeAlias = tuple[tuple[int, int], ...]
 
 
 def database() -> str:
@@ -47,7 +52,7 @@ def database() -> str:
     return given or os.environ.get("SERBENCH_DB") or "runs.db"
 
 
-def version(url_or_path: str) -> tuple[tuple[int, int], ...]:
+def version(url_or_path: str) -> Version:
     """Changes whenever the database's file or its write-ahead log does."""
     files = [Path(f"{url_or_path}{suffix}") for suffix in ("", "-wal")]
     stats = [file.stat() for file in files if file.is_file()]
@@ -55,7 +60,7 @@ def version(url_or_path: str) -> tuple[tuple[int, int], ...]:
 
 
 @st.cache_data(show_spinner="Reading the settings", ttl=60, max_entries=4)
-def all_settings(url_or_path: str, version: tuple[tuple[int, int], ...]) -> list[Setting]:
+def all_settings(url_or_path: str, version: Version) -> list[Setting]:
     """What a database has runs of, first what has scores, and of that the newest.
 
     `version` keys the cache.
@@ -67,94 +72,107 @@ def all_settings(url_or_path: str, version: tuple[tuple[int, int], ...]) -> list
 # Not copied for every look at it: nothing in a group can be changed.
 @st.cache_resource(show_spinner="Reading the runs", ttl=60, max_entries=2)
 def groups_of(
-    url_or_path: str, version: tuple[tuple[int, int], ...], setting: Setting
+    url_or_path: str,
+    version: Version,
+    setting: Setting,
+    test_corpus: str | None,
 ) -> list[Group]:
     """The runs of a setting, by what compares: several where they are of different folds.
 
-    Those of most folds come first. `version` keys the cache.
+    Those of most folds come first. With a further corpus only those runs are there that were tested
+    on it, with their scores on it. `version` keys the cache.
     """
-    runs = queries.configurations(queries.open_for_reading(url_or_path), setting)
+    engine = queries.open_for_reading(url_or_path)
+    runs = queries.configurations(engine, setting, test_corpus=test_corpus)
     return sorted(groups(runs), key=lambda group: -len(group.members[0].folds))
+
+
+# As `groups_of`.
+@st.cache_resource(show_spinner="Reading the predictions", ttl=60, max_entries=4)
+def parts_of(
+    url_or_path: str, version: Version, run_ids: tuple[int, ...], test_corpus: str | None
+) -> Parts:
+    """What the scores of runs come from; `version` keys the cache."""
+    engine = queries.open_for_reading(url_or_path)
+    return parts(queries.evidence(engine, run_ids, test_corpus=test_corpus))
 
 
 @st.cache_data(show_spinner="Ranking the runs", ttl=60, max_entries=8)
 def ranked(
     url_or_path: str,
-    version: tuple[tuple[int, int], ...],
+    version: Version,
     current: Mapping[str, str],
     name: str,
     by: str,
+    test_corpus: str | None,
     _group: Group,
 ) -> list[Row]:
     """The rows of a group from `groups_of`; its name and `version` key the cache."""
-    engine = queries.open_for_reading(url_or_path)
-    evidence = queries.evidence(engine, ranking.runs_of_best(_group, by))
-    return ranking.rank_group(_group, evidence, by=by, current=current)
+    best = tuple(sorted(ranking.runs_of_best(_group, by)))
+    found = parts_of(url_or_path, version, best, test_corpus)
+    return ranking.rank_group(_group, found, by=by, current=current)
 
 
 @st.cache_data(show_spinner="Comparing the rows", ttl=60, max_entries=32)
 def compared(
     url_or_path: str,
-    version: tuple[tuple[int, int], ...],
+    version: Version,
     a: tuple[int, ...],
     b: tuple[int, ...],
+    test_corpus: str | None,
+    _group: Group,
 ) -> Comparison:
-    """Two rows by the ids of their runs; `version` keys the cache."""
-    engine = queries.open_for_reading(url_or_path)
-    runs = queries.comparable_with(engine, (*a, *b))
-    return comparison.compare(runs, queries.evidence(engine, (*a, *b)), a, b)
+    """Two rows of a group, by the ids of their runs; these and `version` key the cache."""
+    evidence = queries.evidence(
+        queries.open_for_reading(url_or_path), (*a, *b), test_corpus=test_corpus
+    )
+    return comparison.of_group(_group, evidence, a, b)
 
 
 @st.cache_data(show_spinner=False, ttl=60, max_entries=8)
-def validation(
-    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
-) -> pd.DataFrame:
+def validation(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
     """The validation CCC of runs by epoch; `version` keys the cache."""
     return queries.validation(queries.open_for_reading(url_or_path), run_ids)
 
 
 @st.cache_data(show_spinner="Reading the annotators", ttl=60, max_entries=4)
 def persons(
-    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
+    url_or_path: str,
+    version: Version,
+    run_ids: tuple[int, ...],
+    test_corpus: str | None,
 ) -> pd.DataFrame:
     """The annotators of runs; `version` keys the cache."""
-    return queries.annotators(queries.open_for_reading(url_or_path), run_ids)
+    engine = queries.open_for_reading(url_or_path)
+    return queries.annotators(engine, run_ids, test_corpus=test_corpus)
 
 
 @st.cache_data(show_spinner=False, ttl=60, max_entries=32)
-def seeds(
-    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
-) -> dict[int, int]:
+def seeds(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> dict[int, int]:
     """The seeds of runs; `version` keys the cache."""
     return queries.seeds(queries.open_for_reading(url_or_path), run_ids)
 
 
 @st.cache_data(show_spinner="Reading the distributions", ttl=60, max_entries=4)
 def distributions(
-    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
+    url_or_path: str,
+    version: Version,
+    run_ids: tuple[int, ...],
+    test_corpus: str | None,
 ) -> Spreads:
     """The distributions of the runs of one seed; `version` keys the cache."""
-    return queries.spreads(queries.open_for_reading(url_or_path), run_ids)
+    engine = queries.open_for_reading(url_or_path)
+    return queries.spreads(engine, run_ids, test_corpus=test_corpus)
 
 
 @st.cache_data(show_spinner=False, ttl=60, max_entries=2)
-def runs(url_or_path: str, version: tuple[tuple[int, int], ...]) -> list[dict[str, Any]]:
+def runs(url_or_path: str, version: Version) -> list[dict[str, Any]]:
     """All runs, as `queries.configurations` gives them; `version` keys the cache."""
     return queries.configurations(queries.open_for_reading(url_or_path))
 
 
-@st.cache_data(show_spinner=False, ttl=60, max_entries=4)
-def runs_like(
-    url_or_path: str, version: tuple[tuple[int, int], ...], run_ids: tuple[int, ...]
-) -> list[dict[str, Any]]:
-    """All runs of the settings of some, as `runs` gives them; `version` keys the cache."""
-    return queries.comparable_with(queries.open_for_reading(url_or_path), run_ids)
-
-
 @st.cache_data(show_spinner="Reading the run", ttl=60, max_entries=32)
-def one_run(
-    url_or_path: str, version: tuple[tuple[int, int], ...], run_id: int | str
-) -> dict[str, Any]:
+def one_run(url_or_path: str, version: Version, run_id: int | str) -> dict[str, Any]:
     """One run whole; `version` keys the cache.
 
     Raises:
@@ -166,7 +184,7 @@ def one_run(
 @st.cache_data(show_spinner="Reading the predictions", ttl=60, max_entries=8)
 def run_predictions(
     url_or_path: str,
-    version: tuple[tuple[int, int], ...],
+    version: Version,
     run_id: int,
     test_corpus: str | None,
 ) -> pd.DataFrame:

@@ -14,14 +14,8 @@ from serbench.harness.run_page import facts
 from serbench.leaderboard import run_charts, run_choice
 from serbench.leaderboard.configurations import Configuration
 from serbench.leaderboard.ranking import Row
-from serbench.leaderboard.views.reading import (
-    database,
-    one_run,
-    run_predictions,
-    runs,
-    runs_like,
-    version,
-)
+from serbench.leaderboard.views.choices import Chosen
+from serbench.leaderboard.views.reading import one_run, run_predictions
 
 __all__ = ["page"]
 
@@ -35,28 +29,21 @@ HEADLINES = ("epoch_s", "run_s", "cache_fill_s", "saved_activation_bytes", "trai
 Run = Mapping[str, Any]
 
 
-def page(rows: Sequence[Row]) -> None:
+def page(chosen: Chosen) -> None:
     """Draw it."""
-    path = database()
-    members = run_choice.members(rows, _runs_of(rows, path))
-    asked = _asked(rows[0].group)
+    members = run_choice.members(chosen.rows, chosen.group)
+    asked = _asked(chosen.group.name)
     if asked is None and members:
         asked = str(run_choice.runs_of(members[0])[0]["id"])
     try:
-        run = one_run(path, version(path), asked or "")
+        run = one_run(chosen.path, chosen.version, asked or "")
     except RequestError as error:
         _choose(members, None)
         st.error("The address names no run of this database.")
         st.code(str(error), language=None, wrap_lines=True)
         return
     _choose(members, run["id"])
-    show_run(run, rows, path)
-
-
-def _runs_of(rows: Sequence[Row], path: str) -> Sequence[Run]:
-    """All runs of the rows' comparison; where none ended well, of the whole database."""
-    known = next((row.run_ids for row in rows if row.run_ids), None)
-    return runs_like(path, version(path), known) if known else runs(path, version(path))
+    show_run(run, chosen)
 
 
 def _asked(group: str) -> str | None:
@@ -110,16 +97,16 @@ def _turn_to_run() -> None:
         st.query_params[RUN] = str(st.session_state[OF_CONFIGURATION])
 
 
-def show_run(run: Run, rows: Sequence[Row], path: str) -> None:
+def show_run(run: Run, chosen: Chosen) -> None:
     """Everything that is known of a run."""
     st.text(f"Run {run_choice.label(run, whole=True)}")
     _show_warnings(run)
     _show_headlines(run)
     _show_learning(run)
     _show_costs(run)
-    _show_predictions(run, path)
+    _show_predictions(run, chosen)
     _show_scores(run)
-    _show_provenance(run, rows)
+    _show_provenance(run, chosen.rows)
 
 
 def _show_warnings(run: Run) -> None:
@@ -187,7 +174,7 @@ def _meanings(memory: pd.DataFrame) -> str:
     )
 
 
-def _show_predictions(run: Run, path: str) -> None:
+def _show_predictions(run: Run, chosen: Chosen) -> None:
     """Of the test split of the run's own corpus, or of a further one of the reader's choice."""
     if run["status"] != "ok":
         return
@@ -199,7 +186,7 @@ def _show_predictions(run: Run, path: str) -> None:
             "Tested on", corpora, key="run_tested_on", bind="query-params", required=True
         )
     other = None if tested_on == run["corpus"] else tested_on
-    predicted = run_predictions(path, version(path), run["id"], other)
+    predicted = run_predictions(chosen.path, chosen.version, run["id"], other)
     known = [name for name in DIMENSIONS if name in set(predicted["dimension"])]
     if not known:
         st.info("This run kept no predictions of single utterances.")

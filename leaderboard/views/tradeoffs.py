@@ -10,14 +10,20 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from serbench.harness.metrics import RANKINGS, SCORED
-from serbench.leaderboard import fronts, learning, queries, queries_learning, tradeoff_charts
-from serbench.leaderboard.configurations import Group, groups
-from serbench.leaderboard.differences import Parts, parts
+from serbench.leaderboard import (
+    fronts,
+    learning,
+    queries,
+    queries_learning,
+    ranking,
+    tradeoff_charts,
+)
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line, sweeps
 from serbench.leaderboard.tradeoff_charts import SCALE_WORDS, Scale
 from serbench.leaderboard.views.boxes import box
-from serbench.leaderboard.views.reading import database, version
+from serbench.leaderboard.views.choices import Chosen
+from serbench.leaderboard.views.reading import Version
 
 __all__ = ["page"]
 
@@ -34,19 +40,18 @@ COSTS = (
 GOODS = (*(name for name in RANKINGS if name not in SCORED), *SCORED, "audio_s_per_s")
 FIRST_CURVES = 6
 """Rows whose curves are drawn until the reader chooses others: as many as colours tell apart."""
-Version = tuple[tuple[int, int], ...]
 
 
-def page(rows: Sequence[Row]) -> None:
+def page(chosen: Chosen) -> None:
     """Draw it."""
-    path = database()
-    show_front(rows, path)
-    show_sweeps(rows, path)
-    show_learning(rows, path)
+    show_front(chosen)
+    show_sweeps(chosen)
+    show_learning(chosen)
 
 
-def show_front(rows: Sequence[Row], path: str) -> None:
+def show_front(chosen: Chosen) -> None:
     """Two measures of the reader's choice, their front, and how sure a place on it is."""
+    rows = chosen.rows
     known = [key for key in fronts.MEASURES if _known(rows, key)]
     costs = [key for key in COSTS if key in known]
     goods = [key for key in GOODS if key in known]
@@ -58,7 +63,7 @@ def show_front(rows: Sequence[Row], path: str) -> None:
     y = _measure(right, "Up", [key for key in (*goods, *costs) if key != x], known, "y")
     left, right = st.columns(2)
     x_scale, y_scale = _scale(left, "Axis across", "xscale"), _scale(right, "Axis up", "yscale")
-    standing = stood(path, version(path), rows[0].group, x, y)
+    standing = stood(chosen.path, chosen.version, chosen.group.name, x, y, chosen)
     points = tradeoff_charts.plotted(rows, standing, x, y)
     if points.empty:
         st.info("No row here has both of these.")
@@ -136,22 +141,23 @@ def show_shares(points: pd.DataFrame, x: str, y: str) -> None:
     )
 
 
-def show_sweeps(rows: Sequence[Row], path: str) -> None:
+def show_sweeps(chosen: Chosen) -> None:
     """What a setting does to score, time and memory."""
     st.subheader("What a setting does")
+    rows = chosen.rows
     found = sweeps(rows)
     if not found:
         st.info("No rows here differ in one whole-number setting alone.")
         return
     names = {f"{strategy}:{setting}": (strategy, setting) for strategy, setting in found}
-    chosen = box("Setting of a strategy", {name: name for name in names}, "sweep")
-    lines, setting = found[names[chosen]], names[chosen][1]
+    name = box("Setting of a strategy", {name: name for name in names}, "sweep")
+    lines, setting = found[names[name]], names[name][1]
     measures = [rows[0].ranked_by, "epoch_s", _memory(rows)]
     shown = [
         key for key in measures if _known([row for line in lines for _, row in line.rows], key)
     ]
     for measure, column in zip(shown, st.columns(len(shown) or 1), strict=False):
-        show_sweep(column, lines, setting, measure, path)
+        show_sweep(column, lines, setting, measure, chosen)
     st.caption(
         "Rows of a line differ in this setting alone. Bars are 95 % intervals, of scores over "
         "speakers and seeds, of times over seeds."
@@ -168,11 +174,11 @@ def show_sweep(
     lines: Sequence[Line],
     setting: str,
     measure: str,
-    path: str,
+    chosen: Chosen,
 ) -> None:
     """One measure against it."""
-    group = lines[0].rows[0][1].group
-    points = tradeoff_charts.swept(lines, figures(path, version(path), group, measure), measure)
+    given = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
+    points = tradeoff_charts.swept(lines, figures(*given, measure, chosen), measure)
     names = [line.name for line in lines]
     place.altair_chart(
         tradeoff_charts.sweep(points, setting, measure, names),
@@ -180,11 +186,12 @@ def show_sweep(
     )
 
 
-def show_learning(rows: Sequence[Row], path: str) -> None:
+def show_learning(chosen: Chosen) -> None:
     """Validation CCC against seconds, and when each row reaches a target."""
     st.subheader("Time to a CCC")
+    rows = chosen.rows[: ranking.BEST]
     run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
-    each = learning.curves(rows, epochs(path, version(path), run_ids))
+    each = learning.curves(rows, epochs(chosen.path, chosen.version, run_ids))
     if each.empty:
         st.info("No run here was validated after its epochs.")
         return
@@ -249,23 +256,20 @@ def _or_not(value: float, form: str) -> str:
     return "not reached" if math.isnan(value) else form.format(value)
 
 
-def _group(path: str, name: str) -> tuple[Group, Parts]:
-    engine = queries.open_for_reading(path)
-    group = next(each for each in groups(queries.configurations(engine)) if each.name == name)
-    ids = [i for member in group.members for run in member.seeds for i in run["ids"]]
-    return group, parts(queries.evidence(engine, ids))
+@st.cache_data(show_spinner="Drawing speakers and seeds", ttl=60, max_entries=32)
+def stood(path: str, version: Version, group: str, x: str, y: str, _chosen: Chosen) -> pd.DataFrame:
+    """Two measures of a group's rows; all but the last key the cache."""
+    near = fronts.runs_near_front(_chosen.group, x, y)
+    return fronts.standing(_chosen.group, _chosen.parts(near), x, y)
 
 
 @st.cache_data(show_spinner="Drawing speakers and seeds", ttl=60, max_entries=32)
-def stood(path: str, version: Version, group: str, x: str, y: str) -> pd.DataFrame:
-    """Two measures of a group's rows by its name; `version` keys the cache."""
-    return fronts.standing(*_group(path, group), x, y)
-
-
-@st.cache_data(show_spinner="Drawing speakers and seeds", ttl=60, max_entries=32)
-def figures(path: str, version: Version, group: str, measure: str) -> pd.DataFrame:
-    """A measure of a group's rows; `version` keys the cache."""
-    return fronts.measured(*_group(path, group), measure)
+def figures(
+    path: str, version: Version, group: str, by: str, measure: str, _chosen: Chosen
+) -> pd.DataFrame:
+    """A measure of a group's rows; all but the last key the cache."""
+    best = ranking.runs_of_best(_chosen.group, by)
+    return fronts.measured(_chosen.group, _chosen.parts(best), measure)
 
 
 @st.cache_data(show_spinner=False, ttl=60, max_entries=8)

@@ -31,6 +31,7 @@ import serbench.leaderboard
 from serbench.harness import plan, records
 from serbench.leaderboard import queries, ranking
 from serbench.leaderboard.configurations import groups
+from serbench.leaderboard.differences import parts
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.settings import Setting, settings
 
@@ -90,7 +91,7 @@ def test_rows_of_a_setting(
 
 def rows_of(engine: sa.Engine, setting: Setting) -> list[Row]:
     (group,) = groups(queries.configurations(engine, setting))
-    return ranking.rank_group(group, queries.evidence(engine, ranking.runs_of_best(group)))
+    return ranking.rank_group(group, parts(queries.evidence(engine, ranking.runs_of_best(group))))
 
 
 def told(what: str, benchmark: BenchmarkFixture) -> None:

@@ -368,9 +368,9 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv("SERBENCH_DB", str(path))
         script = (
             f"from serbench.leaderboard.views import choices, {view}\n"
-            f"rows = choices.chosen_rows()\n"
-            f"choices.show_warnings(rows)\n"
-            f"{view}.page(rows)"
+            f"chosen = choices.chosen()\n"
+            f"choices.show_warnings(chosen.rows)\n"
+            f"{view}.page(chosen)"
         )
         shown = AppTest.from_string(script, default_timeout=60)
         shown.query_params.update(address)

@@ -3,13 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 from serbench.leaderboard import queries, ranking, run_choice
+from serbench.leaderboard.configurations import groups
 
 
 def test_members_stand_in_the_order_of_their_rows(filled: Any) -> None:
     runs = queries.configurations(filled.engine)
     evidence = queries.evidence(filled.engine, ranking.chosen_runs(runs))
     rows = ranking.rank(runs, evidence)
-    names = [member.name for member in run_choice.members(rows[::-1], runs)]
+    (group,) = [each for each in groups(runs) if each.name == rows[0].group]
+    names = [member.name for member in run_choice.members(rows[::-1], group)]
     assert names == [row.name for row in rows[::-1]]
     assert run_choice.row_of(rows, 1) == next(row for row in rows if row.name == "full")
     assert run_choice.row_of(rows, 13) is None
@@ -23,7 +25,8 @@ def test_failures_and_repeats_can_be_chosen_too(recorder: Any) -> None:
     runs = queries.configurations(recorder.engine)
     evidence = queries.evidence(recorder.engine, [well])
     rows = [row for row in ranking.rank(runs, evidence) if row.corpus == "made-up"]
-    members = run_choice.members(rows, runs)
+    (group,) = [each for each in groups(runs) if each.name == rows[0].group]
+    members = run_choice.members(rows, group)
     assert [run["id"] for run in run_choice.runs_of(members[0])] == [failure, well, repeat]
     assert run_choice.of_run(members, repeat) == 0
     assert run_choice.of_run(members, other) is None

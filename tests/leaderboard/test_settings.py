@@ -14,7 +14,7 @@ from sqlalchemy import event
 from serbench.harness.plan import Training
 from serbench.leaderboard import comparison, queries, ranking, settings
 from serbench.leaderboard.configurations import COMPARABLE, Group, groups
-from serbench.leaderboard.setting_names import folds_name, setting_names
+from serbench.leaderboard.setting_names import group_names, setting_names
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_folds_are_named(recorder: Any) -> None:
     recorder("lora", fold="2/4")
     engine = queries.open_for_reading(str(recorder.path))
     (setting,) = settings.settings(engine)
-    names = {folds_name(group) for group in groups(queries.configurations(engine, setting))}
+    names = {*group_names(groups(queries.configurations(engine, setting))).values()}
     assert names == {"fold 2 of 4", "no run that ended well"}
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from serbench.harness.plan import CorpusRef, Elsewhere
+
+OTHER = Elsewhere(ref=CorpusRef("o"), name="other", hash="h1", synthetic=False, derived=True)
+
 
 def test_rows_of_other_folds_are_chosen_by_their_folds(page: Any, recorder: Any) -> None:
     recorder("full", fold="2/2")
@@ -25,3 +31,49 @@ def test_settings_are_named_by_what_sets_them_apart(page: Any, recorder: Any) ->
     assert [name.rpartition(" ")[2] for name in settings.options] == ["manifest-2", "manifest-1"]
     assert shown.dataframe[0].value["Configuration"].tolist() == ["lora"]
     assert not shown.exception
+
+
+@pytest.fixture
+def elsewhere(recorder: Any) -> Any:
+    """Three rows, two of which were tested on a further corpus."""
+    for seed in (0, 1):
+        recorder("full", noise=0.5, spread=1.0, elsewhere=(OTHER,), seed=seed)
+        recorder("lora", noise=1.5, spread=2.0, elsewhere=(OTHER,), seed=seed)
+        recorder("vera", seed=seed)
+    return recorder
+
+
+def test_scores_may_be_of_a_further_corpus(page: Any, elsewhere: Any) -> None:
+    own = page(elsewhere.path)
+    box = own.selectbox(key="tested_on")
+    assert box.options == ["made-up (trained on)", "other"]
+    before = own.dataframe[0].value.set_index("Configuration")["CCC valence"]
+    box.select("other").run()
+    after = own.dataframe[0].value.set_index("Configuration")["CCC valence"]
+    assert set(before.index) == {"full", "lora", "vera"}
+    assert set(after.index) == {"full", "lora"}
+    assert (after < before[after.index]).all()
+    assert any("derived from categories" in warning.value for warning in own.warning)
+
+
+@pytest.mark.parametrize("view", ["tradeoffs", "choose", "compare", "annotators", "run"])
+def test_every_page_is_of_the_corpus_that_was_tested_on(
+    page: Any, elsewhere: Any, view: str
+) -> None:
+    shown = page(elsewhere.path, view, tested_on="other")
+    assert shown.selectbox(key="tested_on").value == "other"
+    assert not shown.error
+
+
+def test_where_nothing_was_tested_elsewhere_nothing_is_asked(page: Any, filled: Any) -> None:
+    assert "tested_on" not in [box.key for box in page(filled.path).selectbox]
+
+
+def test_versions_of_a_further_corpus_are_told_apart(page: Any, recorder: Any) -> None:
+    recorder("full", elsewhere=(OTHER,))
+    changed = Elsewhere(ref=OTHER.ref, name="other", hash="h2", synthetic=False, derived=True)
+    recorder("lora", elsewhere=(changed,))
+    shown = page(recorder.path, tested_on="other")
+    names = shown.selectbox(key="folds").options
+    assert len({*names}) == 2
+    assert all(name.startswith("the corpus's split (") for name in names)
