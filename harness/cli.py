@@ -423,15 +423,10 @@ def _row_of(db: str, run: dict[str, Any]) -> dict[str, Any] | None:
 @app.command()
 def leaderboard(db: Database = "runs.db") -> None:
     """Open the leaderboard in the browser."""
-    from importlib.util import find_spec
-
     from serbench.leaderboard.queries import open_for_reading
 
     open_for_reading(db)
-    # Importing the page would draw it here.
-    page = find_spec("serbench.leaderboard.app")
-    assert page is not None
-    words = ("-m", "streamlit", "run", str(page.origin), "--server.address=localhost")
+    words = ("-m", "serbench.leaderboard", "--server.address=localhost")
     # In this process's place, so that whoever ends it ends the server.
     os.execv(sys.executable, [sys.executable, *words, "--", "--db", db])
 

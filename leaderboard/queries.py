@@ -494,7 +494,7 @@ def _frame(engine: sa.Engine, query: sa.Select[Any], numbers: Collection[str]) -
     with translated(engine.url), engine.connect() as connection:
         result = connection.execute(query)
         # Of rows that are no tuples, pandas asks each whether it is something else.
-        rows = list(map(tuple, result))
+        rows = list(map(tuple, result.all()))
         frame: pd.DataFrame = pd.DataFrame(rows, columns=list(result.keys()))
     # An empty frame, or a column with NULL, would otherwise hold objects.
     frame[list(numbers)] = frame[list(numbers)].astype(float)
@@ -582,11 +582,11 @@ def _epochs(phases: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[
 
 def _rows(engine: sa.Engine, query: sa.Select[Any]) -> list[Any]:
     with translated(engine.url), engine.connect() as connection:
-        return list(connection.execute(query))
+        return list(connection.execute(query).all())
 
 
 def _dicts(engine: sa.Engine, query: sa.Select[Any]) -> list[dict[str, Any]]:
     with translated(engine.url), engine.connect() as connection:
         result = connection.execute(query)
         names = list(result.keys())
-        return [dict(zip(names, row, strict=True)) for row in result]
+        return [dict(zip(names, row, strict=True)) for row in result.all()]

@@ -175,11 +175,11 @@ def served(database: Path) -> Iterator[tuple[str, int]]:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     command = [
-        sys.executable, "-m", "streamlit", "run", str(APP), "--server.headless=true",
+        sys.executable, "-m", "serbench.leaderboard", "--server.headless=true",
         "--server.address=127.0.0.1", f"--server.port={address.rpartition(':')[2]}",
         "--browser.gatherUsageStats=false", "--", "--db", str(database),
     ]  # fmt: skip
-    with subprocess.Popen(command, cwd=APP.parents[1]) as server:
+    with subprocess.Popen(command) as server:
         try:
             wait_for(f"{address}/_stcore/health")
             yield address, server.pid
