@@ -194,8 +194,12 @@ def _require_splits(corpus: Corpus) -> None:
 
 
 def _elsewhere(request: Request, corpus: Corpus) -> tuple[Elsewhere, ...]:
-    """The further corpora to test on; each must have a test split and a dimension in common."""
+    """The further corpora to test on; each must have a test split and a dimension in common.
+
+    Where annotators are to enrol, one of the corpora must have ratings by known annotators.
+    """
     found: list[Elsewhere] = []
+    rated = False
     for text in request.test_corpora:
         ref = read_corpus(text, "--test-corpus")
         other = corpora.load(ref)
@@ -211,6 +215,7 @@ def _elsewhere(request: Request, corpus: Corpus) -> tuple[Elsewhere, ...]:
                 f"--test-corpus {text}: '{other.name}' has {', '.join(other.dimensions)}, and "
                 f"'{corpus.name}' teaches {', '.join(corpus.dimensions)}"
             )
+        rated |= other.ratings is not None and not other.anonymous
         found.append(
             Elsewhere(
                 ref=ref,
@@ -219,6 +224,11 @@ def _elsewhere(request: Request, corpus: Corpus) -> tuple[Elsewhere, ...]:
                 synthetic=other.synthetic,
                 derived=other.derived,
             )
+        )
+    if request.enrol and found and not rated:
+        raise RequestError(
+            f"--enrol: {' and '.join(each.name for each in found)} tells no ratings of single "
+            "annotators by which they could be likened to known ones"
         )
     return tuple(found)
 
