@@ -364,7 +364,7 @@ class _Choosing:
         among = f"of the {len(order)} configurations {where}"
         if self.cost_only:
             return f"It has the shortest epoch {among}; these runs measured cost only."
-        best = min(equals, key=lambda m: self._loss(m) or 0.0)
+        best = min(equals, key=self.loss)
         score = f"{self._extreme} {self._goal} ({best.score(self.keys):.3f}) {among}"
         others = len(equals) - 1
         several = f"{others} other{'s' if others > 1 else ''} cannot be told apart from it"
@@ -379,7 +379,8 @@ class _Choosing:
 
     def _alone(self, order: Sequence[Configuration]) -> str:
         if self._told_apart(order[0], order[1])["apart"] is not None:
-            return "Every other one can be told apart from it."
+            asked = f"of the {BEST} best " if len(order) > BEST else ""
+            return f"Every other one {asked}can be told apart from it."
         many = f"{self.draws.speakers} test speakers"
         return f"Whether that is more than chance cannot be told: there are {many}."
 

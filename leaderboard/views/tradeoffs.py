@@ -101,6 +101,8 @@ def _sure(points: pd.DataFrame) -> str:
     what = "Bars are 95 % intervals; the dashed line is the front, which no row beats in both. "
     if points["share"].isna().all():
         return what + "There are too few test speakers to tell how sure a place on it is."
+    if points["share"].isna().any():
+        what += f"Of the {points['share'].count()} rows nearest to it draws are told. "
     return what + (
         "The fainter a row, the fewer draws have it on the front: each is of test speakers and "
         "seeds, the same for all rows. In a draw, a score is that of its speakers and seeds, a "

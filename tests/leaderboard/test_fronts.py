@@ -74,6 +74,27 @@ def test_the_share_is_that_of_draws_with_the_row_on_the_front(recorder: Any) -> 
     assert (told["y"] < told["y_high"]).all()
 
 
+def test_of_many_rows_those_nearest_to_the_front_have_a_share(
+    recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fronts, "BEST", 3)
+    for seed in (0, 1):
+        for i, name in enumerate(("a", "b", "c", "d", "e")):
+            # On the front are the best and the quickest; between them each is slower and worse.
+            epoch_s = 1.0 if name == "e" else 10.0 + i
+            recorder(name, noise=0.2 + 0.5 * i, epoch_s=epoch_s, seed=seed)
+    group, _ = of(recorder)
+    near = fronts.runs_near_front(group, "epoch_s", "ccc")
+    engine = queries.open_for_reading(str(recorder.path))
+    told = by_name(
+        recorder,
+        fronts.standing(group, parts(queries.evidence(engine, near)), "epoch_s", "ccc"),
+    )
+    assert told["front"].to_dict() == {name: name in "ae" for name in "abcde"}
+    assert told["share"].notna().to_dict() == {name: name in "abe" for name in "abcde"}
+    assert told["y_low"].notna().to_dict() == {name: name in "abe" for name in "abcde"}
+
+
 def test_times_are_drawn_by_seed_and_peaks_are_what_they_are(recorder: Any) -> None:
     times = (10.0, 30.0, 11.0)
     for seed, epoch_s in enumerate(times):

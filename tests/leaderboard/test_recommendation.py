@@ -9,7 +9,7 @@ import pytest
 
 from serbench.harness.errors import RequestError
 from serbench.harness.plan import Training
-from serbench.leaderboard import queries, ranking, recommendation
+from serbench.leaderboard import queries, recommendation
 from serbench.leaderboard.recommendation import Limits, Recommendation
 
 GB = 10**9
@@ -18,7 +18,7 @@ GB = 10**9
 def told(recorder: Any, *, by: str = "ccc", **limits: Any) -> Recommendation:
     engine = queries.open_for_reading(str(recorder.path))
     runs = queries.configurations(engine)
-    evidence = queries.evidence(engine, ranking.chosen_runs(runs))
+    evidence = queries.evidence(engine, recommendation.chosen_runs(runs, Limits(**limits), by=by))
     (found,) = recommendation.recommend(runs, evidence, Limits(**limits), by=by)
     return found
 
@@ -59,6 +59,32 @@ def test_a_limit_rules_out_and_says_how_many(filled: Any) -> None:
     epoch, disk = found.rulings
     assert (epoch.key, epoch.ruled_out, epoch.alone, epoch.unknown) == ("epoch_s", 2, 2, 0)
     assert (disk.key, disk.ruled_out, disk.alone, disk.unknown) == ("disk_bytes", 1, 1, 0)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows of a group are told apart."""
+    monkeypatch.setattr(recommendation, "BEST", 2)
+
+
+@pytest.mark.usefixtures("few")
+def test_of_many_the_best_within_the_limits_are_told_apart(recorder: Any) -> None:
+    for seed in (0, 1, 2):
+        for name, noise, epoch_s in (
+            ("full", 0.1, 100.0),
+            ("dora", 0.2, 90.0),
+            ("lora", 1.0, 60.0),
+            ("vera", 1.01, 50.0),
+            ("ia3", 3.0, 10.0),
+        ):
+            recorder(name, noise=noise, epoch_s=epoch_s, seed=seed)
+    found = told(recorder, epoch_s=60.0)
+    assert names(found) == ("vera", "lora")
+    assert found.apart is False
+    assert "1 other cannot be told apart from it" in found.reason
+    alone = told(recorder)
+    assert names(alone) == ("full", "dora")
+    assert "Every other one of the 2 best can be told apart from it." in alone.reason
 
 
 def test_a_limit_that_is_met_exactly_holds(filled: Any) -> None:
