@@ -51,10 +51,9 @@ __all__ = [
     "run_rows",
     "seeds",
     "spreads",
-    "validation",
 ]
 
-TEST, VALIDATION = "test", "validation"
+TEST = "test"
 CCC = "ccc"
 DISTANCES = tuple(key for key, (_, dimension) in SCORED.items() if dimension == ON_PLANE)
 """Columns of the table of distributions, as the next."""
@@ -447,35 +446,6 @@ def seeds(engine: sa.Engine, run_ids: Collection[int]) -> dict[int, int]:
     """
     columns: tuple[Any, ...] = (RunRow.id, RunRow.seed)
     return dict(_rows(engine, sa.select(*columns).where(RunRow.id.in_(run_ids))))
-
-
-def validation(engine: sa.Engine, run_ids: Collection[int]) -> pd.DataFrame:
-    """The validation CCC of runs at the end of each epoch, on their own corpus.
-
-    Returns:
-        frame with the columns run_id, epoch (from 0), dimension and ccc
-
-    Raises:
-        DatabaseError: the database could not be read.
-    """
-    columns: tuple[Any, ...] = (
-        ScoreRow.run_id,
-        ScoreRow.epoch,
-        ScoreRow.dimension,
-        ScoreRow.value.label("ccc"),
-    )
-    query = (
-        sa.select(*columns)
-        .join(RunRow, RunRow.id == ScoreRow.run_id)
-        .where(
-            ScoreRow.run_id.in_(run_ids),
-            ScoreRow.corpus == RunRow.corpus,
-            ScoreRow.split == VALIDATION,
-            ScoreRow.metric == CCC,
-            ScoreRow.epoch.is_not(None),
-        )
-    )
-    return _frame(engine, query, ("ccc",))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

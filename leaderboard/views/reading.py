@@ -13,10 +13,12 @@ import streamlit as st
 
 from serbench.harness import strategy
 from serbench.harness.errors import SerbenchError
+from serbench.harness.metrics import RANKED_DIMENSIONS
 from serbench.leaderboard import (
     comparison,
     failures,
     queries,
+    queries_epochs,
     queries_failures,
     ranking,
     settings,
@@ -139,10 +141,16 @@ def compared(
     return comparison.of_group(_group, evidence, a, b)
 
 
-@st.cache_data(show_spinner=False, ttl=60, max_entries=8)
-def validation(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
-    """The validation CCC of runs by epoch; `version` keys the cache."""
-    return queries.validation(queries.open_for_reading(url_or_path), run_ids)
+@st.cache_data(show_spinner=False, ttl=60, max_entries=16)
+def validation(
+    url_or_path: str,
+    version: Version,
+    run_ids: tuple[int, ...],
+    dimensions: tuple[str, ...] = RANKED_DIMENSIONS,
+) -> pd.DataFrame:
+    """The validation CCC of runs by epoch, mean over dimensions; `version` keys the cache."""
+    engine = queries.open_for_reading(url_or_path)
+    return queries_epochs.validation(engine, run_ids, dimensions)
 
 
 @st.cache_data(show_spinner="Reading the annotators", ttl=60, max_entries=4)
