@@ -245,20 +245,19 @@ def curves(
     rows: Mapping[str, Sequence[int]],
     seeds: Mapping[int, int],
     validation: pd.DataFrame,
-    dimension: str,
 ) -> pd.DataFrame:
     """The CCC on the validation split after each epoch, over seeds; folds count for their mean.
 
     Args:
         rows: ids of their runs by their names
         seeds: by the ids of the runs
-        validation: from `queries_epochs.validation`, of all of them
+        validation: from `queries_epochs.validation`, of all of them and one dimension
 
     Returns:
         frame with the columns row, epoch (from 1), mean, lowest, highest and seeds (how many)
     """
     row_of = {run_id: name for name, run_ids in rows.items() for run_id in run_ids}
-    its = validation[validation["dimension"] == dimension].dropna(subset=["ccc"])
+    its = validation.dropna(subset=["ccc"])
     its = its.assign(
         row=its["run_id"].map(row_of), seed=its["run_id"].map(seeds), epoch=its["epoch"] + 1
     )

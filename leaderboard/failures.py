@@ -14,17 +14,8 @@ from serbench.harness.plan import named
 from serbench.leaderboard.configurations import CONFIGURATION, Run, identity
 from serbench.leaderboard.ranking import machine_name
 
-__all__ = ["FILTERS", "Fit", "advice", "chosen", "failed", "fits", "fitting", "link", "table"]
+__all__ = ["Fit", "advice", "count", "fits", "fitting", "link", "table"]
 
-FILTERS = {
-    "status": "Status",
-    "strategy": "Strategy",
-    "corpus": "Corpus",
-    "machine": "Machine",
-}
-"""What failures can be chosen by: a column of runs, and what it is called."""
-PLACE = ("machine", "device", "corpus", "backbone", "init")
-"""What a run must share with one that did not fit to say what would have."""
 EFFORT = {"batch_size": 1, "precision": 1, "cached": 1, "config": 2, "head": 4, "strategy": 8}
 """How far a change leads away from what was asked for; any other is as far as a strategy's
 setting. What changes nothing but the cost comes first, another method last."""
@@ -59,22 +50,18 @@ class Fit:
     """What it has otherwise; empty for the same configuration."""
 
 
-def failed(runs: Sequence[Run]) -> list[Run]:
-    """Runs that did not end well, newest first.
+def count(kinds: Sequence[Mapping[str, Any]], wanted: Mapping[str, str | None]) -> int:
+    """How many runs did not end well and have what is wanted.
 
     Args:
-        runs: from `queries.configurations`, oldest first
+        kinds: from `queries_failures.kinds`
+        wanted: by the names of `queries_failures.FILTERS`; None is anything
     """
-    return [run for run in reversed(runs) if run["status"] != "ok"]
-
-
-def chosen(failures: Sequence[Run], wanted: Mapping[str, str | None]) -> list[Run]:
-    """Those that have what is wanted of `FILTERS`; None is anything."""
-    return [
-        run
-        for run in failures
-        if all(value is None or run[key] == value for key, value in wanted.items())
-    ]
+    return sum(
+        kind["runs"]
+        for kind in kinds
+        if all(value is None or kind[name] == value for name, value in wanted.items())
+    )
 
 
 def link(run_id: int) -> str:
@@ -82,9 +69,12 @@ def link(run_id: int) -> str:
     return f"run?run={run_id}"
 
 
-def table(failures: Sequence[Run], runs: Sequence[Run]) -> pd.DataFrame:
-    """One line a failure, and whether the same was done again and ended well."""
-    well = {run["fingerprint"]: run["id"] for run in runs if run["status"] == "ok"}
+def table(failures: Sequence[Run]) -> pd.DataFrame:
+    """One line a failure, and whether the same was done again and ended well.
+
+    Args:
+        failures: from `queries_failures.newest`
+    """
     lines = [
         {
             "Run": link(run["id"]),
@@ -92,7 +82,7 @@ def table(failures: Sequence[Run], runs: Sequence[Run]) -> pd.DataFrame:
             "Configuration": named(run["label"], run["head"]),
             "Message": run["message"] or "",
             "When (UTC)": run["started_at"][:16].replace("T", " "),
-            "Since then": _since(well.get(run["fingerprint"])),
+            "Since then": _since(run["later"]),
             "Seed": run["seed"],
             "Corpus": run["corpus"],
             "Backbone": run["backbone"],
@@ -117,12 +107,12 @@ def fits(failure: Run, runs: Sequence[Run]) -> list[Fit]:
     """What did fit on the same machine, corpus and backbone: at most `MOST_FITS`, nearest first.
 
     Each configuration is told once; of equally near ones that with the lower peak comes first.
+
+    Args:
+        failure, runs: from `queries_failures.fitted`
     """
-    here = identity(failure, PLACE)
     found: dict[str, tuple[float, float, Fit]] = {}
     for run in runs:
-        if run["status"] != "ok" or identity(run, PLACE) != here:
-            continue
         changes = _changes(failure, run)
         effort = sum(EFFORT.get(kind, EFFORT["config"]) for kind, _ in changes)
         fit = Fit(run=run, changes=tuple(text for _, text in changes))

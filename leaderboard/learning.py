@@ -20,7 +20,7 @@ def curves(rows: Sequence[Row], epochs: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         rows: of one group
-        epochs: from `queries_learning.epochs`, of all their runs
+        epochs: from `queries_epochs.epochs`, of all their runs
 
     Returns:
         frame with the columns row (its name), run_id, epoch, seconds, ccc and whole: False where no

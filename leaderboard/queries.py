@@ -41,18 +41,19 @@ __all__ = [
     "Evidence",
     "Spreads",
     "annotators",
+    "as_text",
     "comparable_with",
     "configurations",
     "evidence",
     "open_for_reading",
     "predictions",
     "run",
+    "run_rows",
     "seeds",
     "spreads",
-    "validation",
 ]
 
-TEST, VALIDATION = "test", "validation"
+TEST = "test"
 CCC = "ccc"
 DISTANCES = tuple(key for key, (_, dimension) in SCORED.items() if dimension == ON_PLANE)
 """Columns of the table of distributions, as the next."""
@@ -148,7 +149,7 @@ def configurations(
     conditions += [] if strategies is None else [RunRow.strategy.in_(strategies)]
     tested_on = _tested_on(test_corpus)
     long = ("traceback", "command", "notes")
-    columns = [_as_text(column) for column in RunRow.__table__.c if column.name not in long]
+    columns = [as_text(column) for column in RunRow.__table__.c if column.name not in long]
     hardware = (MachineRow.cpu, MachineRow.cores, MachineRow.gpu, MachineRow.gpu_count)
     software = (EnvironmentRow.torch, EnvironmentRow.threads)
     query = (
@@ -163,8 +164,7 @@ def configurations(
         .where(*conditions)
         .order_by(RunRow.started_at, RunRow.id)
     )
-    rows = _decoded(_with_heads(_dicts(engine, query)))
-    found = [_told(row, test_corpus) for row in rows]
+    found = run_rows(engine, query, test_corpus=test_corpus)
     kept = [row for row in found if test_corpus is None or row["tested_on_hash"]]
     scores = _scores(engine, conditions, tested_on)
     folds = any(row["fold"] for row in kept)
@@ -173,6 +173,22 @@ def configurations(
         row.update({key: scores.get((row["id"], *names)) for key, names in SCORED.items()})
         row["sums"] = sums.get(row["id"], {})
     return kept
+
+
+def run_rows(
+    engine: sa.Engine, query: sa.Select[Any], *, test_corpus: str | None = None
+) -> list[dict[str, Any]]:
+    """Rows as `configurations` gives them, but for the scores, of what columns a query asks for.
+
+    Args:
+        query: of `runs`, with JSON `as_text`; head, head_config, fold, corpus, elsewhere, synthetic
+            and derived are among its columns
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    rows = _decoded(_with_heads(_dicts(engine, query)))
+    return [_told(row, test_corpus) for row in rows]
 
 
 def comparable_with(
@@ -231,7 +247,8 @@ def _head_name(label: str) -> str:
     return label.partition(":")[0]
 
 
-def _as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A column as it is, or the text of one that holds JSON."""
     is_json = isinstance(column.type, sa.JSON)
     return sa.cast(column, sa.Text).label(column.key) if is_json else column
 
@@ -429,35 +446,6 @@ def seeds(engine: sa.Engine, run_ids: Collection[int]) -> dict[int, int]:
     """
     columns: tuple[Any, ...] = (RunRow.id, RunRow.seed)
     return dict(_rows(engine, sa.select(*columns).where(RunRow.id.in_(run_ids))))
-
-
-def validation(engine: sa.Engine, run_ids: Collection[int]) -> pd.DataFrame:
-    """The validation CCC of runs at the end of each epoch, on their own corpus.
-
-    Returns:
-        frame with the columns run_id, epoch (from 0), dimension and ccc
-
-    Raises:
-        DatabaseError: the database could not be read.
-    """
-    columns: tuple[Any, ...] = (
-        ScoreRow.run_id,
-        ScoreRow.epoch,
-        ScoreRow.dimension,
-        ScoreRow.value.label("ccc"),
-    )
-    query = (
-        sa.select(*columns)
-        .join(RunRow, RunRow.id == ScoreRow.run_id)
-        .where(
-            ScoreRow.run_id.in_(run_ids),
-            ScoreRow.corpus == RunRow.corpus,
-            ScoreRow.split == VALIDATION,
-            ScoreRow.metric == CCC,
-            ScoreRow.epoch.is_not(None),
-        )
-    )
-    return _frame(engine, query, ("ccc",))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

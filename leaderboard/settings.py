@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from serbench.harness.records import EnvironmentRow, MachineRow, RunRow, translated
 from serbench.leaderboard.configurations import identity
 
-__all__ = ["FACTS", "Setting", "conditions", "settings"]
+__all__ = ["FACTS", "OF_ENVIRONMENT", "OF_MACHINE", "Setting", "conditions", "settings"]
 
 OF_MACHINE = {
     "machine": MachineRow.key,

@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS
-from serbench.leaderboard import compare_charts, contrasts, queries, queries_epochs
+from serbench.leaderboard import compare_charts, contrasts, queries
 from serbench.leaderboard.contrasts import ERRORS, FEWEST_UTTERANCES, Shared
 from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import Version, compared, seeds
+from serbench.leaderboard.views.reading import Version, compared, seeds, validation
 
 __all__ = ["page"]
 
@@ -182,8 +182,8 @@ def show_labels(given: Shared, error: str) -> None:
 
 def show_curves(runs: Runs, of: Mapping[int, int], dimension: str, chosen: Chosen) -> None:
     """How the rows learn."""
-    validated = validation(chosen.path, chosen.version, tuple(of))
-    frame = contrasts.curves(runs, of, validated, dimension)
+    validated = validation(chosen.path, chosen.version, tuple(of), (dimension,))
+    frame = contrasts.curves(runs, of, validated)
     if frame.empty:
         return
     st.header("How they learn")
@@ -201,9 +201,3 @@ def predictions(
     """The test predictions of runs; `version` keys the cache."""
     engine = queries.open_for_reading(path)
     return queries.predictions(engine, run_ids, test_corpus=test_corpus)
-
-
-@st.cache_data(show_spinner=False, ttl=60, max_entries=16)
-def validation(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
-    """What runs scored by epoch; `version` keys the cache."""
-    return queries_epochs.validation(queries.open_for_reading(path), run_ids)

@@ -2,53 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
 from serbench.harness.metrics import METRICS
 from serbench.leaderboard import failures, run_charts, run_choice
 from serbench.leaderboard.configurations import Run
+from serbench.leaderboard.failures import Fit
+from serbench.leaderboard.queries_failures import FILTERS
 from serbench.leaderboard.ranking import machine_name
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import one_run, runs
+from serbench.leaderboard.views.reading import failure_kinds, failures_of, fits_of, one_run
 
 __all__ = ["page"]
 
 ANY = ""
 """Stands where a column's value does for all of them: a box whose value is None shows as empty."""
+MOST = 500
+"""Failures listed at once."""
 LINK = st.column_config.LinkColumn("Run", display_text=r"run=(\d+)$")
 
 
 def page(given: Chosen) -> None:
     """Draw it, whatever comparison is chosen."""
-    every = runs(given.path, given.version)
-    found = failures.failed(every)
-    if not found:
+    kinds = failure_kinds(given.path, given.version)
+    if not kinds:
         st.success("Nothing failed: every run in this database ended well.")
         return
     st.caption("All runs of the database that did not end well, of whichever comparison.")
-    wanted = _filters(found)
-    shown = failures.chosen(found, wanted)
+    wanted = _filters(kinds)
+    shown = failures_of(given.path, given.version, wanted, MOST)
     if not shown:
         st.info("No run that did not end well has all of these together.")
         return
     st.dataframe(
-        failures.table(shown, every),
+        failures.table(shown),
         hide_index=True,
         column_config={"Run": LINK},
         key="failures",
     )
-    show_failure(_one(shown), every, given)
+    count = failures.count(kinds, wanted)
+    if count > len(shown):
+        st.caption(f"The newest {len(shown):,} of {count:,}; the boxes above find the others.")
+    show_failure(_one(shown), given)
 
 
-def _filters(found: Sequence[Run]) -> dict[str, str | None]:
+def _filters(kinds: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
     wanted: dict[str, str | None] = {}
-    columns = st.columns(len(failures.FILTERS))
-    for (key, title), column in zip(failures.FILTERS.items(), columns, strict=True):
-        names = {ANY: "any", **{run[key]: _written(run, key) for run in found}}
+    columns = st.columns(len(FILTERS))
+    for key, column in zip(FILTERS, columns, strict=True):
+        names = {ANY: "any", **{kind[key]: _written(kind, key) for kind in kinds}}
         value = column.selectbox(
-            title,
+            key.capitalize(),
             sorted(names),
             format_func=names.__getitem__,
             key=f"failed_{key}",
@@ -59,10 +66,10 @@ def _filters(found: Sequence[Run]) -> dict[str, str | None]:
     return wanted
 
 
-def _written(run: Run, key: str) -> str:
+def _written(kind: Mapping[str, Any], key: str) -> str:
     if key == "machine":
-        return f"{machine_name(run)} ({run['machine'][:6]})"
-    return str(run[key])
+        return f"{machine_name(kind)} ({kind['machine'][:6]})"
+    return str(kind[key])
 
 
 def _one(shown: Sequence[Run]) -> Run:
@@ -79,7 +86,7 @@ def _one(shown: Sequence[Run]) -> Run:
     return by_id.get(chosen, shown[0])
 
 
-def show_failure(failure: Run, every: Sequence[Run], given: Chosen) -> None:
+def show_failure(failure: Run, given: Chosen) -> None:
     """Why a run did not end well, and what to do about it."""
     whole = one_run(given.path, given.version, failure["id"])
     st.caption("Message")
@@ -90,15 +97,14 @@ def show_failure(failure: Run, every: Sequence[Run], given: Chosen) -> None:
     st.caption("Command that repeats it, and whatever else of its command is not finished")
     st.code(run_choice.repeating(whole), language=None, wrap_lines=True)
     if failure["status"] == "oom":
-        _show_fits(failure, every)
+        _show_fits(fits_of(given.path, given.version, failure["id"]))
     else:
         st.subheader("What to do")
         st.markdown(_listed(failures.advice(failure["status"])))
 
 
-def _show_fits(failure: Run, every: Sequence[Run]) -> None:
+def _show_fits(found: Sequence[Fit]) -> None:
     st.subheader("What would fit")
-    found = failures.fits(failure, every)
     if found:
         peak = METRICS[run_charts.peak_key(found[0].run)].description
         columns = {"Run": LINK, "Peak memory": st.column_config.TextColumn(help=peak)}

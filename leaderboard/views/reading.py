@@ -13,10 +13,20 @@ import streamlit as st
 
 from serbench.harness import strategy
 from serbench.harness.errors import SerbenchError
-from serbench.leaderboard import comparison, queries, ranking, settings
+from serbench.harness.metrics import RANKED_DIMENSIONS
+from serbench.leaderboard import (
+    comparison,
+    failures,
+    queries,
+    queries_epochs,
+    queries_failures,
+    ranking,
+    settings,
+)
 from serbench.leaderboard.comparison import Comparison
 from serbench.leaderboard.configurations import Group, groups
 from serbench.leaderboard.differences import Parts, parts
+from serbench.leaderboard.failures import Fit
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.settings import Setting
@@ -28,13 +38,15 @@ __all__ = [
     "current_sources",
     "database",
     "distributions",
+    "failure_kinds",
+    "failures_of",
+    "fits_of",
     "groups_of",
     "one_run",
     "parts_of",
     "persons",
     "ranked",
     "run_predictions",
-    "runs",
     "seeds",
     "validation",
     "version",
@@ -129,10 +141,16 @@ def compared(
     return comparison.of_group(_group, evidence, a, b)
 
 
-@st.cache_data(show_spinner=False, ttl=60, max_entries=8)
-def validation(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
-    """The validation CCC of runs by epoch; `version` keys the cache."""
-    return queries.validation(queries.open_for_reading(url_or_path), run_ids)
+@st.cache_data(show_spinner=False, ttl=60, max_entries=16)
+def validation(
+    url_or_path: str,
+    version: Version,
+    run_ids: tuple[int, ...],
+    dimensions: tuple[str, ...] = RANKED_DIMENSIONS,
+) -> pd.DataFrame:
+    """The validation CCC of runs by epoch, mean over dimensions; `version` keys the cache."""
+    engine = queries.open_for_reading(url_or_path)
+    return queries_epochs.validation(engine, run_ids, dimensions)
 
 
 @st.cache_data(show_spinner="Reading the annotators", ttl=60, max_entries=4)
@@ -165,10 +183,25 @@ def distributions(
     return queries.spreads(engine, run_ids, test_corpus=test_corpus)
 
 
-@st.cache_data(show_spinner=False, ttl=60, max_entries=2)
-def runs(url_or_path: str, version: Version) -> list[dict[str, Any]]:
-    """All runs, as `queries.configurations` gives them; `version` keys the cache."""
-    return queries.configurations(queries.open_for_reading(url_or_path))
+@st.cache_data(show_spinner="Counting the failures", ttl=60, max_entries=4)
+def failure_kinds(url_or_path: str, version: Version) -> list[dict[str, Any]]:
+    """What did not end well, counted; `version` keys the cache."""
+    return queries_failures.kinds(queries.open_for_reading(url_or_path))
+
+
+@st.cache_data(show_spinner="Reading the failures", ttl=60, max_entries=8)
+def failures_of(
+    url_or_path: str, version: Version, wanted: Mapping[str, str | None], most: int
+) -> list[dict[str, Any]]:
+    """The newest runs that did not end well and have what is wanted; `version` keys the cache."""
+    return queries_failures.newest(queries.open_for_reading(url_or_path), wanted, most=most)
+
+
+@st.cache_data(show_spinner="Reading what fitted", ttl=60, max_entries=8)
+def fits_of(url_or_path: str, version: Version, run_id: int) -> list[Fit]:
+    """What would fit instead of a run; `version` keys the cache."""
+    engine = queries.open_for_reading(url_or_path)
+    return failures.fits(*queries_failures.fitted(engine, run_id))
 
 
 @st.cache_data(show_spinner="Reading the run", ttl=60, max_entries=32)

@@ -14,7 +14,7 @@ from serbench.leaderboard import (
     fronts,
     learning,
     queries,
-    queries_learning,
+    queries_epochs,
     ranking,
     tradeoff_charts,
 )
@@ -277,4 +277,4 @@ def figures(
 @st.cache_data(show_spinner=False, ttl=60, max_entries=8)
 def epochs(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
     """The epochs of runs; `version` keys the cache."""
-    return queries_learning.epochs(queries.open_for_reading(path), run_ids)
+    return queries_epochs.epochs(queries.open_for_reading(path), run_ids)

@@ -2,7 +2,8 @@
 
 pytest tests/benchmarks/test_many_runs.py --benchmark-enable --benchmark-only -s
 
-Of 81 settings the newest has 2,000 configurations, and the others 100 each; all have ten seeds.
+Of 81 settings the newest has 2,000 configurations, and the others 100 each; all have ten seeds. One
+run in fifty did not end well.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from serbench.harness import plan, records
 from serbench.leaderboard import queries, ranking
 from serbench.leaderboard.configurations import groups
 from serbench.leaderboard.differences import parts
+from serbench.leaderboard.failures import MOST_FITS
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.settings import Setting, settings
+from serbench.leaderboard.views import failures
 
 pytestmark = pytest.mark.slow
 APP = Path(next(iter(serbench.leaderboard.__path__))) / "app.py"
@@ -55,6 +58,8 @@ FEW = 1_000
 SEEDS, EPOCHS, SPEAKERS = 10, 10, 10
 USUAL, LARGE = 1_000, 20_000
 """Runs of a setting, of so many."""
+FAILS = 50
+"""Every so-manieth run of a setting did not end well."""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +90,8 @@ def test_rows_of_a_setting(
     setting = next(each for each in settings(engine) if each.runs == round(size * share))
     rows = benchmark.pedantic(rows_of, args=(engine, setting), rounds=3)  # type: ignore[no-untyped-call]
     assert len(rows) == size * share / SEEDS
-    assert sum(row.runs for row in rows) == size * share
+    assert sum(row.failed for row in rows) == setting.runs // FAILS
+    assert sum(row.runs + row.failed for row in rows) == setting.runs
     told(f"rows of {size:,} runs", benchmark)
 
 
@@ -115,6 +121,37 @@ def test_first_run_of_the_script(
     assert not shown.exception
     assert len(shown.dataframe[0].value)
     told("the script's first run", benchmark)
+
+
+@pytest.mark.benchmark(timer=time.process_time)
+def test_failures(database: Path, share: float, benchmark: BenchmarkFixture) -> None:
+    """Nothing is read yet, and everything imported."""
+
+    def run() -> AppTest:
+        st.cache_data.clear()
+        drawn = AppTest.from_function(draw_failures, args=(str(database),), default_timeout=60)
+        return drawn.run()
+
+    run()
+    shown = benchmark.pedantic(run, rounds=3)  # type: ignore[no-untyped-call]
+    assert not shown.exception
+    failed = sum(size // FAILS for size in sizes(round(share * RUNS)))
+    listed, fitting = shown.dataframe
+    assert len(listed.value) == min(failures.MOST, failed)
+    assert len(fitting.value) == MOST_FITS
+    told("the page of failures, seconds of a processor", benchmark)
+
+
+def draw_failures(path: str) -> None:
+    """The page alone, of whichever comparison."""
+    from serbench.leaderboard.configurations import Group
+    from serbench.leaderboard.views import choices, failures, reading
+
+    group = Group(key="", members=())
+    version = reading.version(path)
+    failures.page(
+        choices.Chosen(path=path, version=version, test_corpus=None, group=group, rows=())
+    )
 
 
 @pytest.mark.skipif("not config.getoption('benchmark_enable')", reason="nothing is timed")
@@ -197,18 +234,21 @@ def wait_for(address: str) -> None:
     raise TimeoutError(address)
 
 
+def sizes(runs: int) -> list[int]:
+    """Runs of each setting, of so many in all: a fifth of them are of one, the newest."""
+    usual, large = (round(size * runs / RUNS) for size in (USUAL, LARGE))
+    return [usual] * ((runs - large) // usual) + [large]
+
+
 def write(path: Path, runs: int) -> None:
-    """Make up so many runs, a fifth of them of one setting, the newest."""
+    """Make up so many runs."""
     engine = records.open_database(str(path))
-    share = runs / RUNS
-    large = round(LARGE * share)
-    sizes = [round(USUAL * share)] * ((runs - large) // round(USUAL * share)) + [large]
     with engine.begin() as connection:
         for key in range(4):
             connection.execute(sa.insert(records.MachineRow), {"key": f"m{key}", "gpu": "H100"})
         connection.execute(sa.insert(records.EnvironmentRow), {"key": "e", "torch": "2"})
         done = 0
-        for setting, size in enumerate(sizes):
+        for setting, size in enumerate(sizes(runs)):
             rows = [_run(setting, done + i, i) for i in range(size)]
             connection.execute(sa.insert(records.RunRow), rows)
             done += size
@@ -218,9 +258,11 @@ def write(path: Path, runs: int) -> None:
 
 def _run(setting: int, number: int, index: int) -> dict[str, Any]:
     configuration, seed = divmod(index, SEEDS)
+    failure = FAILURES[index // FAILS % 2] if index % FAILS == FAILS - 1 else None
     return {
         "fingerprint": f"f{number:023}",
-        "status": "ok",
+        "status": failure[0] if failure else "ok",
+        "message": failure[1] if failure else None,
         "notes": [],
         "started_at": f"2024-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}",
         "label": f"lora:rank={configuration + 1}",
@@ -246,6 +288,12 @@ def _run(setting: int, number: int, index: int) -> dict[str, Any]:
         "command": "serbench run --suite made-up --corpus made-up",
         "machine_id": 1 + setting % 4,
         "environment_id": 1,
+        **{name: None if failure else each for name, each in _figures(configuration).items()},
+    }
+
+
+def _figures(configuration: int) -> dict[str, float]:
+    return {
         "epoch_s": 10 + configuration % 97 / 10,
         "run_s": 100.0 + configuration % 89,
         "audio_s_per_s": 600.0 - configuration % 97,
@@ -256,6 +304,11 @@ def _run(setting: int, number: int, index: int) -> dict[str, Any]:
     }
 
 
+FAILURES = (
+    ("failed", "ValueError: no more than a made-up failure"),
+    ("oom", "OutOfMemoryError: Tried to allocate 2.00 GiB"),
+)
+WELL = "(SELECT * FROM runs WHERE status = 'ok') AS runs"
 EPOCH = f"WITH RECURSIVE epochs(e) AS (SELECT 0 UNION ALL SELECT e + 1 FROM epochs LIMIT {EPOCHS})"
 DIMENSIONS = "(SELECT 'activation' AS dimension UNION SELECT 'valence')"
 CHANCE = "(random() % 1000 / 1000.0)"
@@ -263,19 +316,19 @@ CHANCE = "(random() % 1000 / 1000.0)"
 GOOD = "(0.5 + 0.2 * ((runs.id - 1) / 10 % 173) / 173)"
 """Of the runs of a configuration."""
 PARTS = (
-    "INSERT INTO phases (run_id, phase, cold, wall_s) SELECT id, 'setup', 0, 1.0 FROM runs",
+    f"INSERT INTO phases (run_id, phase, cold, wall_s) SELECT id, 'setup', 0, 1.0 FROM {WELL}",
     f"""{EPOCH} INSERT INTO phases (run_id, phase, epoch, cold, wall_s, loss, audio_s)
     SELECT runs.id, phase, e, e = 0, epoch_s, 1.0 / (1 + e), 600.0
-    FROM runs, epochs, (SELECT 'train' AS phase UNION SELECT 'validation')""",
+    FROM {WELL}, epochs, (SELECT 'train' AS phase UNION SELECT 'validation')""",
     f"""{EPOCH} INSERT INTO scores (run_id, corpus, split, metric, dimension, epoch, value)
     SELECT runs.id, corpus, 'validation', 'ccc', dimension, e, {GOOD} * (e + 1) / {EPOCHS}
-    FROM runs, epochs, {DIMENSIONS}""",
+    FROM {WELL}, epochs, {DIMENSIONS}""",
     f"""INSERT INTO scores (run_id, corpus, split, metric, dimension, value)
     SELECT runs.id, corpus, 'test', 'ccc', dimension, {GOOD} + 0.01 * {CHANCE}
-    FROM runs, {DIMENSIONS}""",
+    FROM {WELL}, {DIMENSIONS}""",
     f"""WITH RECURSIVE speakers(s) AS (SELECT 0 UNION ALL SELECT s + 1 FROM speakers
     LIMIT {SPEAKERS}) INSERT INTO predictions
     (run_id, corpus, split, dimension, utterance, speaker, predicted, label)
     SELECT runs.id, corpus, 'test', dimension, 'u' || s, 's' || s,
-    s / 10.0 + (1 - {GOOD}) * {CHANCE}, s / 10.0 FROM runs, {DIMENSIONS}, speakers""",
+    s / 10.0 + (1 - {GOOD}) * {CHANCE}, s / 10.0 FROM {WELL}, {DIMENSIONS}, speakers""",
 )

@@ -138,22 +138,20 @@ def test_curves_are_means_over_seeds_from_epoch_one(recorder: Any) -> None:
     recorder("full", seed=0)
     recorder("full", seed=1)
     engine = queries.open_for_reading(str(recorder.path))
-    told = queries_epochs.validation(engine, [1, 2])
-    assert set(told["dimension"]) == {"valence"}
+    told = queries_epochs.validation(engine, [1, 2], ["valence"])
     told.loc[(told["run_id"] == 2) & (told["epoch"] == 2), "ccc"] = 0.6
-    frame = contrasts.curves({"full": (1, 2)}, {1: 0, 2: 1}, told, "valence")
+    frame = contrasts.curves({"full": (1, 2)}, {1: 0, 2: 1}, told)
     assert frame["epoch"].tolist() == [1, 2, 3]
     last = frame.iloc[-1]
     assert [last["mean"], last["lowest"], last["highest"]] == pytest.approx([0.4, 0.2, 0.6])
     assert last["seeds"] == 2
-    assert contrasts.curves({"full": (1, 2)}, {1: 0, 2: 1}, told, "activation").empty
+    none = queries_epochs.validation(engine, [1, 2], ["activation"])
+    assert contrasts.curves({"full": (1, 2)}, {1: 0, 2: 1}, none).empty
 
 
 def test_folds_count_for_their_mean() -> None:
-    told = pd.DataFrame(
-        {"run_id": [1, 2, 3], "dimension": "valence", "epoch": 0, "ccc": [0.2, 0.4, 0.9]}
-    )
-    frame = contrasts.curves({"full": (1, 2, 3)}, {1: 0, 2: 0, 3: 1}, told, "valence")
+    told = pd.DataFrame({"run_id": [1, 2, 3], "epoch": 0, "ccc": [0.2, 0.4, 0.9]})
+    frame = contrasts.curves({"full": (1, 2, 3)}, {1: 0, 2: 0, 3: 1}, told)
     assert frame.iloc[0][["mean", "lowest", "highest"]].tolist() == pytest.approx([0.6, 0.3, 0.9])
 
 

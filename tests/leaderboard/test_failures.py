@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from serbench.harness.plan import Training
-from serbench.leaderboard import failures, queries
+from serbench.leaderboard import failures, queries_failures
 from serbench.leaderboard.failures import Fit
 
 
 def _fits(recorder: Any, failure_id: int) -> list[Fit]:
-    runs = queries.configurations(recorder.engine)
-    return failures.fits(next(run for run in runs if run["id"] == failure_id), runs)
+    return failures.fits(*queries_failures.fitted(recorder.engine, failure_id))
 
 
 def _ids(recorder: Any, failure_id: int) -> list[int]:
@@ -23,10 +24,12 @@ def test_failures_come_newest_first_and_by_what_is_wanted(recorder: Any) -> None
     oom = recorder("full", status="oom", seed=1)
     failed = recorder("lora", status="failed", machine="machine-2")
     interrupted = recorder("lora", status="interrupted", corpus_name="other")
-    found = failures.failed(queries.configurations(recorder.engine))
+    kinds = queries_failures.kinds(recorder.engine)
 
     def ids(**wanted: str | None) -> list[int]:
-        return [run["id"] for run in failures.chosen(found, wanted)]
+        found = [run["id"] for run in queries_failures.newest(recorder.engine, wanted, most=9)]
+        assert failures.count(kinds, wanted) == len(found)
+        return found
 
     assert ids() == [interrupted, failed, oom]
     assert ids(status="oom") == [oom]
@@ -40,8 +43,7 @@ def test_what_was_done_again_is_told(recorder: Any) -> None:
     recorder("full", status="failed", message="no room")
     recorder("full", status="failed", seed=1)
     again = recorder("full")
-    runs = queries.configurations(recorder.engine)
-    frame = failures.table(failures.failed(runs), runs)
+    frame = failures.table(queries_failures.newest(recorder.engine, {}, most=9))
     assert frame["Since then"].tolist() == ["", f"ended well as run {again}"]
     assert frame["Message"].tolist() == ["", "no room"]
     assert frame["Run"].tolist() == ["run?run=2", "run?run=1"]
@@ -89,6 +91,21 @@ def test_the_same_with_another_seed_is_told_once(recorder: Any) -> None:
     found = _fits(recorder, recorder("full", status="oom"))
     assert [fit.run["id"] for fit in found] == [newest]
     assert "another seed" in failures.fitting(found)["Otherwise"][0]
+
+
+def test_settings_in_another_order_are_no_other_configuration(recorder: Any) -> None:
+    first, second = recorder("full", seed=1), recorder("full", seed=2)
+    with recorder.engine.begin() as connection:
+        turned = {"id": first, "text": _turned(connection, first)}
+        connection.execute(sa.text("UPDATE runs SET training = :text WHERE id = :id"), turned)
+    failure = recorder("full", status="oom")
+    assert len(queries_failures.fitted(recorder.engine, failure)[1]) == 2
+    assert _ids(recorder, failure) == [second]
+
+
+def _turned(connection: sa.Connection, run_id: int) -> str:
+    text = connection.scalar(sa.text("SELECT training FROM runs WHERE id = :id"), {"id": run_id})
+    return json.dumps(dict(reversed(json.loads(text).items())))
 
 
 def test_only_the_nearest_are_told(recorder: Any) -> None:

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serbench.leaderboard import learning, queries, queries_learning, ranking
+from serbench.leaderboard import learning, queries, queries_epochs, ranking
 
 
 def curves(recorder: Any) -> pd.DataFrame:
     engine = queries.open_for_reading(str(recorder.path))
     runs = queries.configurations(engine)
     rows = ranking.rank(runs, queries.evidence(engine, ranking.chosen_runs(runs)))
-    epochs = queries_learning.epochs(engine, [run["id"] for run in runs])
+    epochs = queries_epochs.epochs(engine, [run["id"] for run in runs])
     return learning.curves(rows, epochs)
 
 
@@ -26,13 +26,13 @@ def test_epochs_have_their_seconds_and_scores(recorder: Any) -> None:
     recorder("full", epoch_s=10.0)
     recorder("full", cached=True, epoch_s=1.0, fill_s=7.0)
     recorder("lora", cached=True, epoch_s=1.0)
-    told = queries_learning.epochs(recorder.engine, [1, 2, 3])
+    told = queries_epochs.epochs(recorder.engine, [1, 2, 3])
     assert told["epoch"].tolist() == [0, 1, 2] * 3
     assert told["train_s"].tolist() == [50, 10, 10, 5, 1, 1, 5, 1, 1]
     assert told["fill_s"].tolist() == [0, 0, 0, 7, 0, 0, 0, 0, 0]
     assert told["ccc"].tolist() == pytest.approx([0.0, 0.1, 0.2] * 3)
     assert told["paid"].tolist() == [True] * 6 + [False] * 3
-    assert queries_learning.epochs(recorder.engine, []).empty
+    assert queries_epochs.epochs(recorder.engine, []).empty
 
 
 def test_filling_the_cache_counts_also_for_those_that_found_it_filled(recorder: Any) -> None:

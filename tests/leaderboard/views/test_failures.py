@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from serbench.harness.plan import Training
+from serbench.leaderboard.views import failures
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -46,6 +49,21 @@ def test_the_address_keeps_filters_and_the_run(page: Any, filled: Any) -> None:
     assert shown.selectbox(key="failed_run").value == 14
     shown = page(filled.path, "failures", failed_status="oom", failed_corpus="other")
     assert "has all of these together" in shown.info[0].value
+
+
+def test_of_many_the_newest_are_shown_and_all_are_counted(
+    page: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "MOST", 2)
+    for seed in range(3):
+        recorder("full", status="failed", seed=seed)
+    recorder("lora", status="oom")
+    shown = page(recorder.path, "failures")
+    assert shown.dataframe[0].value["Run"].tolist() == ["run?run=4", "run?run=3"]
+    assert any("newest 2 of 4" in each.value for each in shown.caption)
+    shown = page(recorder.path, "failures", failed_status="oom")
+    assert shown.dataframe[0].value["Run"].tolist() == ["run?run=4"]
+    assert not any("newest" in each.value for each in shown.caption)
 
 
 def test_what_would_fit_is_of_the_data(page: Any, recorder: Any) -> None:
