@@ -21,11 +21,9 @@ def by_row(rows: Sequence[Row], validation: pd.DataFrame) -> dict[tuple[int, ...
         rows: whose curves
         validation: from `queries_epochs.validation`, of all their runs
     """
-    of_run = validation.pivot(index="epoch", columns="run_id", values="ccc").sort_index()
-    found = {}
-    for row in rows:
-        there = [run_id for run_id in row.run_ids if run_id in of_run]
-        curve = of_run[there].dropna().mean(axis=1).tolist() if there else []
-        if curve:
-            found[row.run_ids] = curve
-    return found
+    of = {run_id: row.run_ids for row in rows for run_id in row.run_ids}
+    each = validation.assign(row=validation["run_id"].map(of)).dropna(subset=["row"])
+    runs = each.groupby("row", sort=False)["run_id"].nunique()
+    epochs = each.groupby(["row", "epoch"], sort=True)["ccc"].agg(["mean", "count"])
+    whole = epochs[epochs["count"] == runs.reindex(epochs.index, level="row")]
+    return {row: its["mean"].tolist() for row, its in whole.groupby(level="row", sort=False)}
