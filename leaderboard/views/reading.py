@@ -65,10 +65,13 @@ def database() -> str:
 
 
 def version(url_or_path: str) -> Version:
-    """Changes whenever the database's file or its write-ahead log does."""
+    """Changes whenever the database's file or its write-ahead log does.
+
+    A log without anything in it is made by reading, and says nothing.
+    """
     files = [Path(f"{url_or_path}{suffix}") for suffix in ("", "-wal")]
     stats = [file.stat() for file in files if file.is_file()]
-    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats if stat.st_size)
 
 
 @st.cache_data(show_spinner="Reading the settings", ttl=60, max_entries=4)

@@ -11,20 +11,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 import sqlalchemy as sa
 import streamlit as st
+from browsing import CHROMIUM, browser, served
 from pytest_benchmark.fixture import BenchmarkFixture
 from streamlit.testing.v1 import AppTest
 
@@ -40,24 +36,15 @@ from serbench.leaderboard.views import failures
 
 pytestmark = pytest.mark.slow
 APP = Path(next(iter(serbench.leaderboard.__path__))) / "app.py"
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 RUNS = 100_000
 FEW = 1_000
 """Where nothing is timed."""
 SEEDS, EPOCHS, SPEAKERS = 10, 10, 10
 USUAL, LARGE = 1_000, 20_000
 """Runs of a setting, of so many."""
+SCREEN = {"width": 1400, "height": 900}
+PAGES = ("Trade-offs", "Choose", "Compare", "Run", "Annotators", "Failures", "Ranking")
+DONE = "[data-test-script-state=notRunning]"
 FAILS = 50
 """Every so-manieth run of a setting did not end well."""
 
@@ -158,30 +145,34 @@ def draw_failures(path: str) -> None:
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
 def test_first_paint_and_filters(database: Path, share: float, benchmark: BenchmarkFixture) -> None:
     """Of a server that nobody has asked yet: the newest setting, then others, there and back."""
-    sync_api = pytest.importorskip("playwright.sync_api")
+    pytest.importorskip("playwright.sync_api")
     lines = {"corpus-3": round(USUAL * share / SEEDS), "corpus-4": round(LARGE * share / SEEDS)}
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+    with browser() as chromium:
         for corpus, other in (("corpus-4", "corpus-3"), ("corpus-3", "corpus-4")):
-            with served(database) as (address, server):
-                page = browser.new_page(viewport={"width": 1400, "height": 900})
+            with served(database) as leaderboard:
+                address, server = f"{leaderboard.address}/?corpus={corpus}", leaderboard.pid
+                page = chromium.new_page(viewport=SCREEN)
                 with clocked(f"first paint of {corpus}", server):
-                    page.goto(f"{address}/?corpus={corpus}")
-                    drawn(page, lines[corpus])
+                    page.goto(address)
+                    has_lines(page, lines[corpus])
                 for chosen in (other, corpus):
                     page.get_by_test_id("stSelectbox").filter(has_text="Corpus").click()
                     option = page.get_by_role("option", name=chosen)
                     option.wait_for()
                     with clocked(f"filter, to {chosen}", server):
                         option.click()
-                        drawn(page, lines[chosen])
+                        has_lines(page, lines[chosen])
                 page.close()
-                page = browser.new_page(viewport={"width": 1400, "height": 900})
+                page = chromium.new_page(viewport=SCREEN)
                 with clocked(f"first paint of {corpus}, opened again", server):
-                    page.goto(f"{address}/?corpus={corpus}")
-                    drawn(page, lines[corpus])
-                assert not page.get_by_test_id("stException").count()
-        browser.close()
+                    page.goto(address)
+                    has_lines(page, lines[corpus])
+                for name in PAGES:
+                    with clocked(f"{name} of {corpus}", server):
+                        page.get_by_role("link", name=name, exact=True).click()
+                        page.get_by_role("heading", name=name, level=1).wait_for(timeout=60_000)
+                        page.locator(DONE).wait_for(timeout=60_000)
+                    assert not page.get_by_test_id("stException").count()
     benchmark.pedantic(lambda: None, rounds=1)  # type: ignore[no-untyped-call]
 
 
@@ -199,39 +190,10 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def drawn(page: Any, lines: int) -> None:
+def has_lines(page: Any, lines: int) -> None:
     """Wait for a table of so many lines, with its head."""
     grid = f"[data-testid=stDataFrame] [role=grid][aria-rowcount='{lines + 1}']"
     page.locator(grid).first.wait_for(state="attached", timeout=60_000)
-
-
-@contextmanager
-def served(database: Path) -> Iterator[tuple[str, int]]:
-    """The address of a leaderboard, and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    command = [
-        sys.executable, "-m", "serbench.leaderboard", "--server.headless=true",
-        "--server.address=127.0.0.1", f"--server.port={address.rpartition(':')[2]}",
-        "--browser.gatherUsageStats=false", "--", "--db", str(database),
-    ]  # fmt: skip
-    with subprocess.Popen(command) as server:
-        try:
-            wait_for(f"{address}/_stcore/health")
-            yield address, server.pid
-        finally:
-            server.terminate()
-
-
-def wait_for(address: str) -> None:
-    for _ in range(240):
-        try:
-            urlopen(address, timeout=1).close()
-            return
-        except (URLError, OSError):
-            time.sleep(0.25)
-    raise TimeoutError(address)
 
 
 def sizes(runs: int) -> list[int]:
