@@ -208,6 +208,19 @@ def test_the_address_keeps_what_was_chosen(address: str, browser: Any) -> None:
     page.wait_for_url("**/tradeoffs?*by=TVD*")
 
 
+def test_the_ranking_has_an_address_by_its_name(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    opened(page, f"{address}/ranking?by=TVD&ranking_strategy=lora&ranking_strategy=full")
+    page.get_by_text("2 of the 6 rows").wait_for(timeout=60_000)
+    assert page.get_by_text("beats in TVD, time and memory").is_visible()
+    assert not page.get_by_role("dialog").count()
+    links = page.get_by_test_id("stSidebarNavLink").all_inner_texts()
+    assert len([link for link in links if "Ranking" in link]) == 1
+    assert {"by=TVD", "ranking_strategy=lora", "ranking_strategy=full"} <= {
+        *page.url.partition("?")[2].split("&")
+    }
+
+
 def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     address: str, browser: Any
 ) -> None:
