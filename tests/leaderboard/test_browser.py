@@ -247,7 +247,18 @@ def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     page.get_by_text("1 of the 6 rows").wait_for()
 
     page.mouse.click(left + 16, top + 36 + 18)
-    page.get_by_test_id("stText").get_by_text("lora", exact=True).wait_for()
+    chosen = page.get_by_test_id("stText").get_by_text("lora", exact=True)
+    chosen.wait_for()
+    page.wait_for_url("**row=lora*")
+    other = browser.new_page(viewport={"width": 1400, "height": 1600})
+    opened(other, page.url.replace("ranking_strategy=lora&", ""))
+    assert len(names_in(other)) == 6
+    assert other.get_by_test_id("stText").all_inner_texts() == ["lora"]
+    assert other.get_by_role("link", name="Run").count() > 1
+    assert chosen_in(other) == ["lora"]
+    page.mouse.click(left + 16, top + 36 + 18)
+    chosen.wait_for(state="detached")
+    assert "row=" not in page.url
 
     page.get_by_role("button", name="Download", exact=True).click()
     with page.expect_download() as download:
@@ -291,6 +302,15 @@ FOCUSED = """() => {
 
 def names_in(page: Any) -> list[str]:
     names: list[str] = page.evaluate(NAMES)
+    return names
+
+
+def chosen_in(page: Any) -> list[str]:
+    """Names of the rows that are selected, likewise."""
+    names: list[str] = page.evaluate(
+        "[...document.querySelectorAll('[data-testid=stDataFrame] tr[aria-selected=true]')]"
+        ".map((row) => row.children[1].textContent)"
+    )
     return names
 
 

@@ -224,5 +224,21 @@ def test_a_chosen_row_leads_to_its_runs(
     ]  # fmt: skip
 
 
+def test_the_address_chooses_a_row(page: Any, filled: Any) -> None:
+    shown = page(filled.path, row="top-layers")
+    assert shown.text[0].value == "top-layers"
+    assert len(shown.get("page_link")) == 3
+    # Wherever an order puts it.
+    shown.selectbox(key="ranking_order").select("Epoch (s)").run()
+    assert not shown.exception
+    assert shown.text[0].value == "top-layers"
+    shown.multiselect(key="ranking_strategy").select("full").run()
+    assert not shown.text
+
+
+def test_an_address_that_names_no_row_chooses_none(page: Any, filled: Any) -> None:
+    assert not page(filled.path, row="<b>none</b>").text
+
+
 def legend(shown: AppTest) -> str:
     return str(shown.caption[-1].value)
