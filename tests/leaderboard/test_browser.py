@@ -107,7 +107,7 @@ def test_each_page_draws_what_it_is_for(address: str, browser: Any, tmp_path: Pa
             page.get_by_test_id("stDataFrame").first.wait_for(timeout=60_000)
         page.wait_for_timeout(1_500)
         page.screenshot(path=folder / f"{name}.png")
-        assert page.get_by_text("Generated data").is_visible()
+        assert page.get_by_text("Synthetic data: costs are real").is_visible()
         assert charts.count() == count
         assert not page.get_by_test_id("stException").count()
     assert not errors

@@ -28,7 +28,7 @@ def test_filled_database(page: Any, filled: Any) -> None:
     assert frame["Configuration"].tolist()[-1] == "greedy"
     assert frame["Rank"].tolist()[:4] == [1, 1, 3, 3]
     assert any("batch of 16 does not fit" in note for note in frame["Notes"])
-    assert "Generated data" in shown.warning[0].value
+    assert "Synthetic data: costs are real" in shown.warning[0].value
     assert {box.label for box in shown.selectbox} == {
         "Machine", "Corpus", "Backbone", "Ranked by", "Order by",
     }  # fmt: skip
