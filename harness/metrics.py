@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIMENSIONS",
+    "ENROLLED",
     "METRICS",
     "ON_PLANE",
     "RANKED_DIMENSIONS",
     "RANKINGS",
     "SCORED",
+    "STAND_INS",
     "Metric",
     "Ranking",
     "Sums",
     "Total",
     "Unit",
+    "annotated",
     "ccc",
     "ccc_by_group",
     "count",
@@ -124,20 +127,36 @@ def _distances(name: str, unit: Unit, what: str) -> Iterator[Metric]:
         )
 
 
+def annotated(dimension: str, suffix: str = "") -> str:
+    """What the CCC of single annotators is, for a reader new to it, by the end of its name."""
+    how = "knowing" if suffix == "_told" else "not knowing"
+    return (
+        f"How well the {dimension} that single annotators rated is predicted, {how} who rated: CCC "
+        "over each annotator's own ratings, unweighted mean over the annotators who rated enough "
+        "of the test split."
+    )
+
+
+ENROLLED = "annotator_ccc_enrolled_"
+"""Begins the name under which runs store a score of annotators that enrolled."""
+STAND_INS = {
+    "one": "the nearest annotator",
+    "two": "the mean of the two nearest",
+    "random": "one at random, as a control",
+    "none": "the mean of all",
+}
+"""By the end of that name who of those known from training stands for each."""
+
+
 def _annotators() -> Iterator[Metric]:
-    ways = {"": ("", "each", "not knowing"), "_told": (" told", "told", "knowing")}
-    for suffix, (word, short, how) in ways.items():
+    for suffix, word, short in (("", "", "each"), ("_told", " told", "told")):
         for dimension in RANKED_DIMENSIONS:
             yield Metric(
                 key=f"annotator_ccc{suffix}_{dimension}",
                 label=f"Annotators' CCC {dimension}{word}",
                 unit="CCC",
                 higher_is_better=True,
-                description=(
-                    f"How well the {dimension} that single annotators rated is predicted, {how} "
-                    "who rated: CCC over each annotator's own ratings, unweighted mean over the "
-                    "annotators who rated enough of the test split."
-                ),
+                description=annotated(dimension, suffix),
                 short=f"{short} {dimension[:SHORT]}",
                 score=(f"annotator_ccc{suffix}", dimension),
             )

@@ -41,7 +41,7 @@ from serbench.harness.heads import Known
 from serbench.harness.heads.base import Head
 from serbench.harness.heads.consensus import Consensus
 from serbench.harness.meter import Gauge, Meter
-from serbench.harness.metrics import size
+from serbench.harness.metrics import ENROLLED, size
 from serbench.harness.plan import Spec, Training
 from serbench.harness.prefix import STATE_DTYPES
 from serbench.harness.results import (
@@ -441,7 +441,7 @@ def _test_enrolled(
                 Score(
                     corpus=corpus.name,
                     split="test",
-                    metric=f"annotator_ccc_enrolled_{way}",
+                    metric=ENROLLED + way,
                     dimension=dimensions[column],
                     value=value,
                 )

@@ -18,7 +18,7 @@ from serbench.leaderboard.views import (
 )
 from serbench.leaderboard.views.choices import chosen, show_warnings
 
-# Comments, since Streamlit would draw strings. By address, which the first page does without.
+# Comments, since Streamlit would draw strings. By address.
 PAGES = {
     "ranking": ("Ranking", ":material/leaderboard:", ranking.page),
     "tradeoffs": ("Trade-offs", ":material/scatter_plot:", tradeoffs.page),
@@ -28,6 +28,8 @@ PAGES = {
     "annotators": ("Annotators", ":material/groups:", annotators.page),
     "failures": ("Failures", ":material/error:", failures.page),
 }
+# Streamlit has the first page at the root; at an address of its name it is a page that no menu has.
+FIRST = "ranking"
 
 
 def main() -> None:
@@ -36,8 +38,15 @@ def main() -> None:
     try:
         given = chosen()
         pages = [
-            st.Page(functools.partial(draw, given), title=title, icon=icon, url_path=path)
-            for path, (title, icon, draw) in PAGES.items()
+            st.Page(
+                functools.partial(draw, given),
+                title=title,
+                icon=icon,
+                url_path=path,
+                default=not path,
+                visibility="hidden" if path == FIRST else "visible",
+            )
+            for path, (title, icon, draw) in {"": PAGES[FIRST], **PAGES}.items()
         ]
         page = st.navigation(pages)
         st.title(page.title)

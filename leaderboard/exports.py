@@ -30,18 +30,35 @@ LATEX_SPECIAL = {
     "●": r"\textbullet{}",
 }
 """What LaTeX would take for a command, and what its default fonts lack."""
+BOOKTABS = r"% needs \usepackage{booktabs}"
 LIGATURE = re.compile(r"([-'])(?=\1)")
 """Two of them would be drawn as one dash, or as a quotation mark."""
+ARGUMENT = ("[", "*")
+"""At the beginning of a line these belong to the command before it."""
+INTERVAL = re.compile(r"-[\d.]+ to -?[\d.]+")
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
+"""What spreadsheets take for a formula begins so, unless it is an interval."""
 
 
 def csv(frame: pd.DataFrame) -> bytes:
     """A table as CSV in UTF-8: full precision, nothing where nothing was measured.
 
-    Lists of numbers are written as JSON.
+    Lists of numbers are written as JSON. A text that a spreadsheet would run as a formula has an
+    apostrophe before it.
     """
-    written = frame.map(lambda value: json.dumps(value) if isinstance(value, list) else value)
+    written = frame.map(_in_csv).rename(columns=_in_csv)
     text: str = written.to_csv(index=False, lineterminator="\n")
     return text.encode()
+
+
+def _in_csv(value: Any) -> Any:
+    if isinstance(value, list):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        return value
+    # A bare carriage return would end the line, and begin another cell.
+    text = re.sub("\r\n?", "\n", value)
+    return f"'{text}" if text.startswith(FORMULA) and not INTERVAL.fullmatch(text) else text
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
@@ -84,11 +101,13 @@ def latex(frame: pd.DataFrame, formats: Mapping[str, str] | None = None, title: 
 
     def line(cells: list[str]) -> str:
         escaped = (LIGATURE.sub(r"\1{}", cell.translate(special)) for cell in cells)
-        return " & ".join(escaped) + r" \\"
+        text = " & ".join(escaped) + r" \\"
+        return f"{{}}{text}" if text.startswith(ARGUMENT) else text
 
     places = "".join("r" if number else "l" for number in _numeric(frame))
     lines = [
         *([f"% {_in_one_line(title)}"] if title else []),
+        BOOKTABS,
         rf"\begin{{tabular}}{{{places}}}",
         r"\toprule",
         line([_in_one_line(str(name)) for name in frame]),

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from serbench.harness.metrics import RANKED_DIMENSIONS, tvd
+from serbench.harness.metrics import DIMENSIONS, RANKED_DIMENSIONS, STAND_INS, tvd
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 
-__all__ = ["MAPS", "WAYS", "agreed", "agreement", "cells", "persons", "quartiles"]
+__all__ = ["MAPS", "WAYS", "agreed", "agreement", "cells", "enrolled", "persons", "quartiles"]
 
 WAYS = {"ccc": "not told who rated", "ccc_told": "told who rated"}
 """By the column of the table of annotators how predictions were made."""
@@ -64,6 +64,32 @@ def quartiles(each: pd.DataFrame) -> pd.DataFrame:
     for name, share in QUARTILES.items():
         spread[name] = grouped.quantile(share)
     return spread.reset_index()
+
+
+def enrolled(rows: Sequence[Row], scores: pd.DataFrame) -> pd.DataFrame:
+    """The CCC of annotators who enrolled, mean over seeds (and folds).
+
+    Args:
+        rows: of one group, in the order that is wanted
+        scores: from `queries_enrolment.enrolled`, of their runs
+
+    Returns:
+        frame with a line for each way of predicting them, and the columns Configuration, Corpus,
+        Ratings, Predicted by, and the name of each dimension
+    """
+    names = {run_id: row.name for row in rows for run_id in row.run_ids}
+    given = scores.assign(
+        Configuration=pd.Categorical(
+            scores["run_id"].map(names), list(dict.fromkeys(names.values())), ordered=True
+        ),
+        by=pd.Categorical(scores["way"].map(STAND_INS), list(STAND_INS.values()), ordered=True),
+    ).rename(columns={"corpus": "Corpus", "ratings": "Ratings", "by": "Predicted by"})
+    who = ["Configuration", "Corpus", "Ratings", "Predicted by"]
+    means = given.pivot_table("ccc", who, "dimension", aggfunc="mean", observed=True)
+    known = [name for name in DIMENSIONS if name in means]
+    titled = means[known].rename(columns=str.capitalize).rename_axis(columns=None)
+    frame: pd.DataFrame = titled.reset_index()
+    return frame
 
 
 def cells(spreads: Spreads, utterance: str | None) -> dict[str, pd.DataFrame]:

@@ -25,6 +25,7 @@ __all__ = [
     "explanations",
     "formats",
     "heading",
+    "known_distances",
     "marks",
     "of_all_groups",
     "scaled_title",
@@ -275,14 +276,15 @@ def scores(comparison: Comparison) -> pd.DataFrame:
     return frame
 
 
+def known_distances(utterances: pd.DataFrame) -> list[str]:
+    """Keys of those distances that all utterances have."""
+    return [key for key in SCORED if key in utterances and utterances[key].notna().all()]
+
+
 def distances(utterances: pd.DataFrame, utterance: str | None) -> str:
     """How far an utterance's distributions are from each other, or those of all in the mean."""
     chosen = utterances if utterance is None else utterances[utterances["utterance"] == utterance]
-    told = [
-        f"{METRICS[key].label} {chosen[key].mean():.3f}"
-        for key in SCORED
-        if key in chosen and chosen[key].notna().all()
-    ]
+    told = [f"{METRICS[key].label} {chosen[key].mean():.3f}" for key in known_distances(chosen)]
     raters = chosen["raters"].mean()
     who = f"{raters:.1f} raters an utterance" if utterance is None else f"{raters:.0f} raters"
     return f"{who}; {', '.join(told)}. Of two distributions that are the same all are 0."

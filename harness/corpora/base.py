@@ -75,7 +75,7 @@ class Corpus:
     folds: tuple[Mapping[str, Split], ...] = ()
     """The corpus's own folds, if it has any: for each the split of every speaker."""
     synthetic: bool = False
-    """The audio is generated, so that scores say nothing about speech."""
+    """Nobody spoke, or nobody listened, so that scores need not hold for real speech."""
     anonymous: bool = False
     """Nobody knows who gave a rating: an annotator's name tells ratings of one utterance apart, and
     nobody can be followed from one to another."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from serbench.harness.metrics import RANKED_DIMENSIONS, RANKINGS
-from serbench.leaderboard import charts, spreads, tables
+from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS, annotated
+from serbench.leaderboard import charts, queries, queries_enrolment, spreads, tables
 from serbench.leaderboard.contrasts import named
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import distributions, persons, seeds
+from serbench.leaderboard.views.reading import Version, distributions, persons, seeds
 
 __all__ = ["page"]
 
@@ -22,6 +22,19 @@ EVERY = "all of them"
 """Stands where an utterance does for the mean over all."""
 ORDERS = {"highest TVD": ("tvd", False), "lowest TVD": ("tvd", True), "name": ("utterance", True)}
 """Of utterances: by which column, and whether upwards."""
+DISTRIBUTIONS = (
+    "Of an utterance's ratings over activation and valence, each on a scale from -1 to 1: what was "
+    "rated, beside what was predicted. The numbers are shares, which add up to 1."
+)
+ENROLLED = {
+    "Corpus": "Tested on, and not trained on.",
+    "Ratings": "That each annotator enrolled with, of utterances that are not tested.",
+    "Predicted by": (
+        "Who of the annotators known from training stands for a new one: nearest is whose ratings "
+        "of the same utterances would have had the least squared error."
+    ),
+}
+"""What columns mean that are no score."""
 
 
 def page(chosen: Chosen) -> None:
@@ -44,24 +57,64 @@ def show_persons(rows: Sequence[Row], chosen: Chosen) -> None:
     run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
     found = persons(chosen.path, chosen.version, run_ids, chosen.test_corpus)
     each = spreads.persons(rows, found)
-    known = [name for name in RANKED_DIMENSIONS if name in set(each["dimension"])]
+    spread = spreads.quartiles(each)
+    known = [name for name in DIMENSIONS if name in set(each["dimension"])]
     for dimension, column in zip(known, st.columns(len(known)), strict=True):
-        its = each[each["dimension"] == dimension]
-        column.markdown(f"**{dimension.capitalize()}**")
-        chart = charts.persons(its, spreads.quartiles(its), [row.name for row in rows])
+        its, quartiles = (frame[frame["dimension"] == dimension] for frame in (each, spread))
+        column.markdown(f"**{dimension.capitalize()}**", help=meaning(dimension, set(its["way"])))
+        chart = charts.persons(its, quartiles, [row.name for row in rows])
         column.altair_chart(
             chart,
             alt=f"CCC of {dimension} over annotators, by row: quartiles and single annotators",
         )
+    fewest, most = spread["annotators"].min(), spread["annotators"].max()
+    annotators = f"{most}" if fewest == most else f"{fewest} to {most}"
     st.caption(
-        "CCC over each annotator's own ratings, mean over seeds: line from the lowest to the "
-        "highest annotator, box from the first to the third quartile, tick at the median."
+        f"CCC over the own ratings of each of {annotators} annotators with at least "
+        f"{rows[0].training['least_ratings']} ratings of the test split, mean over seeds: line "
+        "from the lowest to the highest annotator, box from the first to the third quartile, tick "
+        "at the median."
+    )
+    show_enrolled(rows, run_ids, chosen)
+
+
+def meaning(dimension: str, ways: Collection[str]) -> str:
+    """What is drawn of a dimension, for each way in which it was predicted."""
+    told = [
+        annotated(dimension, column.removeprefix("ccc"))
+        for column, way in spreads.WAYS.items()
+        if way in ways
+    ]
+    return "\n\n".join(told)
+
+
+def show_enrolled(rows: Sequence[Row], run_ids: tuple[int, ...], chosen: Chosen) -> None:
+    """How well newcomers of further corpora are predicted, if some enrolled with a few ratings."""
+    found = enrolled(chosen.path, chosen.version, run_ids)
+    if chosen.test_corpus is not None:
+        found = found[found["corpus"] == chosen.test_corpus]
+    if found.empty:
+        return
+    frame = spreads.enrolled(rows, found)
+    st.subheader("Annotators who enrolled")
+    texts = {**tables.explanations(frame), **ENROLLED}
+    scores = {
+        name.capitalize(): st.column_config.NumberColumn(format="%.3f", help=annotated(name))
+        for name in DIMENSIONS
+    }
+    others = {name: st.column_config.Column(help=text) for name, text in texts.items()}
+    st.dataframe(
+        frame, hide_index=True, column_config={**others, **scores}, placeholder="–", key="enrolled"
+    )
+    st.caption(
+        "Annotators of a further corpus, whom no model here has learnt from, each enrolled with a "
+        "few ratings, by which others stand for them. CCC as above, mean over seeds."
     )
 
 
 def show_distributions(rows: Sequence[Row], chosen: Chosen) -> None:
     """Rated and predicted distributions of a row, beside each other, and how far raters agree."""
-    st.header("Distributions")
+    st.header("Distributions", help=DISTRIBUTIONS)
     names = named(rows)
     left, right = st.columns((3, 1))
     name = box(left, "Distributions of", list(names), "distributions")
@@ -80,7 +133,11 @@ def show_distributions(rows: Sequence[Row], chosen: Chosen) -> None:
             charts.heat_map(frame, most, spreads.MAPS[key]),
             alt=f"{spreads.MAPS[key]} distribution of {of_what} over activation and valence",
         )
-    st.caption(tables.distances(told.utterances, utterance))
+    measures = tables.known_distances(told.utterances)
+    st.caption(
+        tables.distances(told.utterances, utterance),
+        help="\n\n".join(f"{METRICS[key].label}: {METRICS[key].description}" for key in measures),
+    )
     show_agreement(told)
 
 
@@ -123,3 +180,9 @@ def show_agreement(told: Spreads) -> None:
         "who rated which utterance, so that agreement of one rater with another, or Krippendorff's "
         "alpha, cannot be told here: `serbench corpus check` tells it from the corpus."
     )
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=4)
+def enrolled(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
+    """The scores of annotators who enrolled with runs; `version` keys the cache."""
+    return queries_enrolment.enrolled(queries.open_for_reading(path), run_ids)

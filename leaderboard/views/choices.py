@@ -119,7 +119,7 @@ def show_warnings(rows: Sequence[Row]) -> None:
     """Say above the figures what holds for them."""
     if any(row.synthetic for row in rows):
         st.warning(
-            "Generated data: costs are real, scores say nothing about speech.",
+            "Synthetic data: costs are real, scores need not hold for real speech.",
             icon=":material/science:",
         )
     if any(row.derived for row in rows):

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from serbench.harness.metrics import METRICS, RANKINGS, noise_sentence
-from serbench.leaderboard import curves, exports, filters, tables, weights
+from serbench.leaderboard import contrasts, curves, exports, filters, tables, weights
 from serbench.leaderboard.ranking import BEST, Row
 from serbench.leaderboard.views.choices import Chosen
 from serbench.leaderboard.views.reading import validation
@@ -25,6 +25,8 @@ NAME_WIDTH, LINE, LINES, MOST_HEIGHT = 240, 36, 66, 900
 """Pixels: of names, of a row of one line and of several (which Streamlit breaks from 65 on), and of
 a table before it scrolls."""
 MOST_WEIGHT = 10
+ROW = "row"
+"""Names the chosen row in the address."""
 RUN_PAGE = "run"
 """Address of the page of one run, and the name of its module."""
 
@@ -51,9 +53,9 @@ def page(chosen: Chosen) -> None:
     frame = frame[columns]
     with controls.popover("Download", icon=":material/download:"):
         _downloads(frame, tables.heading(rows[0]))
-    selected = show_table(frame)
+    selected = show_table(frame, rows, shown)
     if selected is not None:
-        _show_runs(shown[selected])
+        _show_runs(selected)
     _show_legend(rows, shown)
 
 
@@ -142,9 +144,14 @@ def _downloads(frame: pd.DataFrame, title: str) -> None:
     )
 
 
-def show_table(frame: pd.DataFrame) -> int | None:
-    """The ranked table; what is chosen in it, by the table's index."""
+def show_table(frame: pd.DataFrame, rows: Sequence[Row], shown: Sequence[Row]) -> Row | None:
+    """The ranked table of what is shown of all rows; which of them is chosen in it."""
     row_height = LINES if _has_long_names(frame) else LINE
+    # A selection is of a place in the table, and means another row once rows change.
+    key = f"ranking_table_{_digest(frame[tables.NAME])}"
+    names = contrasts.named(rows)
+    lines = [shown[index] for index in frame.index]
+    asked = names.get(st.query_params.get(ROW, ""))
     event = st.dataframe(
         frame,
         hide_index=True,
@@ -152,14 +159,29 @@ def show_table(frame: pd.DataFrame) -> int | None:
         placeholder="–",
         row_height=row_height,
         height=min((len(frame) + 1) * row_height + 2, MOST_HEIGHT),
-        # A selection is of a place in the table, and means another row once rows change.
-        key=f"ranking_table_{_digest(frame[tables.NAME])}",
-        on_select="rerun",
+        key=key,
+        on_select=lambda: _name_in_address(_selected(st.session_state[key], lines), names),
         selection_mode="single-row",
+        selection_default={
+            "selection": {"rows": [place for place, row in enumerate(lines) if row is asked]}
+        },
         alt="Ranked configurations, one a line",
     )
+    return _selected(event, lines)
+
+
+def _selected(event: Any, lines: Sequence[Row]) -> Row | None:
     places = event["selection"]["rows"]
-    return int(frame.index[places[0]]) if places and places[0] < len(frame) else None
+    return lines[places[0]] if places and places[0] < len(lines) else None
+
+
+def _name_in_address(selected: Row | None, names: Mapping[str, Row]) -> None:
+    """Let the address say which row is chosen, so that whoever opens it sees the same one."""
+    name = next((name for name, row in names.items() if row is selected), None)
+    if name is None:
+        st.query_params.pop(ROW, None)
+    else:
+        st.query_params[ROW] = name
 
 
 def _digest(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from serbench.harness.enrolment import Enrolment, Indices, Likeness
-from serbench.harness.metrics import ccc
+from serbench.harness.metrics import STAND_INS, ccc
 from serbench.harness.targets import Ratings
 
 UTTERANCES, KNOWN, NEW, EACH = 80, 12, 5, 6
@@ -86,7 +86,7 @@ def test_stand_ins_say_what_they_say() -> None:
     there = enrolment()
     found = likeness(there)
     scores = {(w, d): v for w, d, v in there.scores(found, TESTED, everybody, 10)}
-    assert {way for way, _ in scores} == {"one", "two", "random", "none"}
+    assert {way for way, _ in scores} == {"one", "two", "random", "none"} == {*STAND_INS}
     for d in range(2):
         assert scores["one", d] == pytest.approx(1)
         rated = SAID[TESTED][:, DOUBLES, d]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 from serbench.harness import heads, plan, records
+from serbench.harness.metrics import ENROLLED, STAND_INS
 from serbench.harness.nvml import MemorySource
 from serbench.harness.results import (
     Annotator,
@@ -193,6 +194,22 @@ def _means(distributions: Distributions, annotators: list[Annotator]) -> list[Sc
     ]
 
 
+def _enrolled(asked: plan.Spec) -> list[Score]:
+    """Of the further corpora, the better the earlier a way is named."""
+    return [
+        Score(
+            corpus=other.name,
+            split="test",
+            metric=ENROLLED + way,
+            dimension=dimension,
+            value=0.5 - 0.1 * place - 0.01 * asked.seed,
+        )
+        for other in asked.elsewhere
+        for dimension in ("activation", "valence")
+        for place, way in enumerate(STAND_INS)
+    ]
+
+
 def _scores(predictions: list[Predictions]) -> list[Score]:
     final = [
         Score(
@@ -275,6 +292,8 @@ class Recorder:
             result.scores = _scores(result.predictions)
         if spread is not None:
             self._add_spread(result, spread, 1000 * asked.seed + self.written)
+        if asked.enrol is not None:
+            result.scores += _enrolled(asked)
         self.written += 1
         return records.record(
             self.engine,

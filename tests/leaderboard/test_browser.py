@@ -107,7 +107,7 @@ def test_each_page_draws_what_it_is_for(address: str, browser: Any, tmp_path: Pa
             page.get_by_test_id("stDataFrame").first.wait_for(timeout=60_000)
         page.wait_for_timeout(1_500)
         page.screenshot(path=folder / f"{name}.png")
-        assert page.get_by_text("Generated data").is_visible()
+        assert page.get_by_text("Synthetic data: costs are real").is_visible()
         assert charts.count() == count
         assert not page.get_by_test_id("stException").count()
     assert not errors
@@ -208,6 +208,19 @@ def test_the_address_keeps_what_was_chosen(address: str, browser: Any) -> None:
     page.wait_for_url("**/tradeoffs?*by=TVD*")
 
 
+def test_the_ranking_has_an_address_by_its_name(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    opened(page, f"{address}/ranking?by=TVD&ranking_strategy=lora&ranking_strategy=full")
+    page.get_by_text("2 of the 6 rows").wait_for(timeout=60_000)
+    assert page.get_by_text("beats in TVD, time and memory").is_visible()
+    assert not page.get_by_role("dialog").count()
+    links = page.get_by_test_id("stSidebarNavLink").all_inner_texts()
+    assert len([link for link in links if "Ranking" in link]) == 1
+    assert {"by=TVD", "ranking_strategy=lora", "ranking_strategy=full"} <= {
+        *page.url.partition("?")[2].split("&")
+    }
+
+
 def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     address: str, browser: Any
 ) -> None:
@@ -234,7 +247,18 @@ def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     page.get_by_text("1 of the 6 rows").wait_for()
 
     page.mouse.click(left + 16, top + 36 + 18)
-    page.get_by_test_id("stText").get_by_text("lora", exact=True).wait_for()
+    chosen = page.get_by_test_id("stText").get_by_text("lora", exact=True)
+    chosen.wait_for()
+    page.wait_for_url("**row=lora*")
+    other = browser.new_page(viewport={"width": 1400, "height": 1600})
+    opened(other, page.url.replace("ranking_strategy=lora&", ""))
+    assert len(names_in(other)) == 6
+    assert other.get_by_test_id("stText").all_inner_texts() == ["lora"]
+    assert other.get_by_role("link", name="Run").count() > 1
+    assert chosen_in(other) == ["lora"]
+    page.mouse.click(left + 16, top + 36 + 18)
+    chosen.wait_for(state="detached")
+    assert "row=" not in page.url
 
     page.get_by_role("button", name="Download", exact=True).click()
     with page.expect_download() as download:
@@ -278,6 +302,15 @@ FOCUSED = """() => {
 
 def names_in(page: Any) -> list[str]:
     names: list[str] = page.evaluate(NAMES)
+    return names
+
+
+def chosen_in(page: Any) -> list[str]:
+    """Names of the rows that are selected, likewise."""
+    names: list[str] = page.evaluate(
+        "[...document.querySelectorAll('[data-testid=stDataFrame] tr[aria-selected=true]')]"
+        ".map((row) => row.children[1].textContent)"
+    )
     return names
 
 

@@ -44,6 +44,17 @@ def test_csv_reads_back_to_the_last_bit(frame: pd.DataFrame) -> None:
     assert read["Curve"].isna().tolist() == [False, True, False, True, True, True]
 
 
+def test_csv_holds_no_formula() -> None:
+    formulas = ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\n=1", "-1 to =1"]
+    harmless = ["lora:rank=8", "-0.012 to 0.034", "-0.2 to -0.1", "", None]
+    frame = pd.DataFrame({"=Name": formulas + harmless, "CCC": -0.5})
+    read = pd.read_csv(io.BytesIO(exports.csv(frame)), keep_default_na=False)
+    assert list(read) == ["'=Name", "CCC"]
+    assert read["'=Name"].tolist() == [*(f"'{text}" for text in formulas), *harmless[:-1], ""]
+    assert (read["CCC"] == -0.5).all()
+    assert exports.csv(pd.DataFrame({"a": ["\r=1", "x\r\ny"]})) == b'a\n"\'\n=1"\n"x\ny"\n'
+
+
 def test_parquet_reads_back_with_its_types(frame: pd.DataFrame) -> None:
     read = pd.read_parquet(io.BytesIO(exports.parquet(frame.iloc[::-1])))
     assert list(read) == list(frame)
@@ -82,8 +93,9 @@ def test_markdown_holds_no_markup_of_the_data(frame: pd.DataFrame) -> None:
 
 def test_latex_reads_back_as_it_was_shown(frame: pd.DataFrame) -> None:
     text = exports.latex(frame, {"CCC": "%.3f"}, "50 %\n\\input{x}").decode()
-    comment, begin, top, head, middle, *body, bottom, end = text.splitlines()
+    comment, needs, begin, top, head, middle, *body, bottom, end = text.splitlines()
     assert comment == r"% 50 % \input{x}"
+    assert needs == r"% needs \usepackage{booktabs}"
     assert (begin, end) == (r"\begin{tabular}{rlrll}", r"\end{tabular}")
     assert (top, middle, bottom) == (r"\toprule", r"\midrule", r"\bottomrule")
     lines = [head, *body]
@@ -110,6 +122,16 @@ def plain(cell: str) -> str:
 def test_latex_keeps_dashes_and_quotes_apart() -> None:
     text = exports.latex(pd.DataFrame({"a": ["b---c ''"]})).decode()
     assert "b-{}-{}-c '{}'" in text
+
+
+def test_latex_takes_no_cell_for_an_argument_of_the_line_before() -> None:
+    text = exports.latex(pd.DataFrame({"[0.5em]": ["[x]", "*", "b [c] *"]})).decode()
+    assert text.splitlines()[3::2] == [
+        r"{}[0.5em] \\",
+        r"{}[x] \\",
+        r"b [c] * \\",
+        r"\end{tabular}",
+    ]
 
 
 def test_symbols_that_the_usual_fonts_lack_are_commands() -> None:

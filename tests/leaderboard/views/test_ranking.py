@@ -28,7 +28,7 @@ def test_filled_database(page: Any, filled: Any) -> None:
     assert frame["Configuration"].tolist()[-1] == "greedy"
     assert frame["Rank"].tolist()[:4] == [1, 1, 3, 3]
     assert any("batch of 16 does not fit" in note for note in frame["Notes"])
-    assert "Generated data" in shown.warning[0].value
+    assert "Synthetic data: costs are real" in shown.warning[0].value
     assert {box.label for box in shown.selectbox} == {
         "Machine", "Corpus", "Backbone", "Ranked by", "Order by",
     }  # fmt: skip
@@ -222,6 +222,22 @@ def test_a_chosen_row_leads_to_its_runs(
     assert [(link.page, link.query_string) for link in links] == [
         ("run", "run=2"), ("run", "run=6"), ("run", "run=10"),
     ]  # fmt: skip
+
+
+def test_the_address_chooses_a_row(page: Any, filled: Any) -> None:
+    shown = page(filled.path, row="top-layers")
+    assert shown.text[0].value == "top-layers"
+    assert len(shown.get("page_link")) == 3
+    # Wherever an order puts it.
+    shown.selectbox(key="ranking_order").select("Epoch (s)").run()
+    assert not shown.exception
+    assert shown.text[0].value == "top-layers"
+    shown.multiselect(key="ranking_strategy").select("full").run()
+    assert not shown.text
+
+
+def test_an_address_that_names_no_row_chooses_none(page: Any, filled: Any) -> None:
+    assert not page(filled.path, row="<b>none</b>").text
 
 
 def legend(shown: AppTest) -> str:
