@@ -2,32 +2,12 @@ from __future__ import annotations
 
 import csv
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
-
-import serbench.leaderboard
-
-APP = Path(next(iter(serbench.leaderboard.__path__))) / "app.py"
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from browsing import CHROMIUM, browser, opened, served
 
 PAGES = {
     "ranking": 0,
@@ -44,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
 ]
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
 )
@@ -60,43 +40,27 @@ NOT_OURS: dict[str, str] = {}
 def address(filled: Any) -> Iterator[str]:
     for seed in (0, 1):
         filled("ia3", spread=0.5, seed=seed, synthetic=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "streamlit", "run", str(APP), "--server.headless=true",
-        "--server.address=127.0.0.1", f"--server.port={port}", "--", "--db", str(filled.path),
-    ]  # fmt: skip
-    # From elsewhere: what is configured lies beside the application.
-    with subprocess.Popen(command, cwd=filled.path.parent) as server:
-        try:
-            yield wait_for(f"http://127.0.0.1:{port}")
-        finally:
-            server.terminate()
+    with served(filled.path) as leaderboard:
+        yield leaderboard.address
 
 
-def wait_for(address: str) -> str:
-    for _ in range(120):
-        try:
-            urlopen(f"{address}/_stcore/health", timeout=1).close()
-            return address
-        except (URLError, OSError):
-            time.sleep(0.5)
-    raise TimeoutError(address)
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
+    with browser() as one:
+        yield one
 
 
 @pytest.fixture
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
+def chromium(started: Any) -> Iterator[Any]:
+    """As if it had just been started."""
+    yield started
+    for context in started.contexts:
+        context.close()
 
 
-def test_each_page_draws_what_it_is_for(address: str, browser: Any, tmp_path: Path) -> None:
-    page = browser.new_page(viewport={"width": 1400, "height": 1600})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+def test_each_page_draws_what_it_is_for(address: str, chromium: Any, tmp_path: Path) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
+    errors = errors_of(page)
     folder = Path(os.environ.get("SERBENCH_SCREENSHOTS", tmp_path))
     for name, count in PAGES.items():
         page.goto(f"{address}/{name}")
@@ -111,14 +75,6 @@ def test_each_page_draws_what_it_is_for(address: str, browser: Any, tmp_path: Pa
         assert charts.count() == count
         assert not page.get_by_test_id("stException").count()
     assert not errors
-
-
-def opened(page: Any, address: str) -> None:
-    """Go there and wait until all is drawn."""
-    page.goto(address)
-    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
-    page.locator("[data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_timeout(1_500)
 
 
 def paths(page: Any, address: str) -> list[str]:
@@ -142,11 +98,11 @@ def grave(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_shuts_anyone_out(address: str, browser: Any, tmp_path: Path, scheme: str) -> None:
+def test_no_page_shuts_anyone_out(address: str, chromium: Any, tmp_path: Path, scheme: str) -> None:
     folder = Path(os.environ.get("SERBENCH_SCREENSHOTS", tmp_path))
     problems = []
     for width in WIDTHS:
-        page = browser.new_page(viewport={"width": width, "height": 1600}, color_scheme=scheme)
+        page = chromium.new_page(viewport={"width": width, "height": 1600}, color_scheme=scheme)
         for path in paths(page, address):
             opened(page, f"{address}/{path}")
             where = f"{path}, {scheme}, {width} px"
@@ -163,18 +119,18 @@ def test_no_page_shuts_anyone_out(address: str, browser: Any, tmp_path: Path, sc
     assert not problems, "\n".join(problems)
 
 
-def test_each_theme_has_its_background_from_any_folder(address: str, browser: Any) -> None:
+def test_each_theme_has_its_background_from_any_folder(address: str, chromium: Any) -> None:
     found = {}
     for scheme in ("light", "dark"):
-        page = browser.new_page(color_scheme=scheme)
+        page = chromium.new_page(color_scheme=scheme)
         opened(page, address)
         style = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
         found[scheme] = page.evaluate(style)
     assert found == {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 17, 23)"}
 
 
-def test_pages_are_reached_by_the_keyboard(address: str, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+def test_pages_are_reached_by_the_keyboard(address: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     opened(page, address)
     wanted = [link.get_attribute("href") for link in page.get_by_test_id("stSidebarNavLink").all()]
     reached = []
@@ -189,8 +145,8 @@ def test_pages_are_reached_by_the_keyboard(address: str, browser: Any) -> None:
     page.get_by_role("heading", name="Compare", level=1).wait_for(timeout=60_000)
 
 
-def test_the_address_keeps_compared_rows_in_their_order(address: str, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+def test_the_address_keeps_compared_rows_in_their_order(address: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
     given = f"{address}/compare?rows=top-layers&rows=full&error=Mean+squared+error"
     opened(page, given)
     page.get_by_text("“First” is top-layers").wait_for(timeout=60_000)
@@ -199,8 +155,8 @@ def test_the_address_keeps_compared_rows_in_their_order(address: str, browser: A
     page.get_by_text("“First” is ").wait_for(timeout=60_000)
 
 
-def test_the_address_keeps_what_was_chosen(address: str, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+def test_the_address_keeps_what_was_chosen(address: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
     page.goto(f"{address}/?by=TVD")
     page.get_by_text("beats in TVD, time and memory").wait_for(timeout=60_000)
     page.get_by_role("link", name="Trade-offs").click()
@@ -208,8 +164,8 @@ def test_the_address_keeps_what_was_chosen(address: str, browser: Any) -> None:
     page.wait_for_url("**/tradeoffs?*by=TVD*")
 
 
-def test_the_ranking_has_an_address_by_its_name(address: str, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+def test_the_ranking_has_an_address_by_its_name(address: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
     opened(page, f"{address}/ranking?by=TVD&ranking_strategy=lora&ranking_strategy=full")
     page.get_by_text("2 of the 6 rows").wait_for(timeout=60_000)
     assert page.get_by_text("beats in TVD, time and memory").is_visible()
@@ -222,9 +178,9 @@ def test_the_ranking_has_an_address_by_its_name(address: str, browser: Any) -> N
 
 
 def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
-    address: str, browser: Any
+    address: str, chromium: Any
 ) -> None:
-    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
     errors = errors_of(page)
     page.goto(f"{address}/?ranking_hide=Notes&ranking_add=Throughput+(audio+s%2Fs)")
     table = page.get_by_test_id("stDataFrame")
@@ -250,7 +206,7 @@ def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     chosen = page.get_by_test_id("stText").get_by_text("lora", exact=True)
     chosen.wait_for()
     page.wait_for_url("**row=lora*")
-    other = browser.new_page(viewport={"width": 1400, "height": 1600})
+    other = chromium.new_page(viewport={"width": 1400, "height": 1600})
     opened(other, page.url.replace("ranking_strategy=lora&", ""))
     assert len(names_in(other)) == 6
     assert other.get_by_test_id("stText").all_inner_texts() == ["lora"]
@@ -271,8 +227,8 @@ def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     assert not errors
 
 
-def test_the_keyboard_reaches_the_sidebar_and_the_table(address: str, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+def test_the_keyboard_reaches_the_sidebar_and_the_table(address: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
     errors = errors_of(page)
     page.goto(address)
     page.get_by_test_id("stDataFrame").wait_for(timeout=60_000)
@@ -315,12 +271,16 @@ def chosen_in(page: Any) -> list[str]:
 
 
 def errors_of(page: Any) -> list[str]:
-    """What goes wrong in the browser from now on, besides what lies beyond the machine."""
+    """What goes wrong in the browser from now on, besides what lies beyond the machine.
+
+    At the address of a page Streamlit first looks below it for its server, in vain.
+    """
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     def note(message: Any) -> None:
-        if message.type == "error" and "net::ERR" not in message.text:
+        sought = "/_stcore/" in message.location["url"] and "404" in message.text
+        if message.type == "error" and "net::ERR" not in message.text and not sought:
             errors.append(message.text)
 
     page.on("console", note)
