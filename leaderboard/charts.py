@@ -8,18 +8,15 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from serbench.leaderboard.palette import COLOURS, LOOK, colours, in_lines, legend
 from serbench.leaderboard.spreads import WAYS
 
-__all__ = ["COLOURS", "INK", "heat_map", "persons", "raters"]
+__all__ = ["heat_map", "persons", "raters"]
 
-COLOURS = ["#0068B0", "#D08000", "#009E73", "#C46EA8", "#B03A2E", "#4398D6", "#6F7A10", "#8C8C8C"]
-"""Okabe and Ito's palette, which the colour-blind can tell apart, its light shades darkened until
-each stands out (3:1) from a white background and from a dark one."""
-INK = "#7A7A7A"
-"""Of what is no data: read on either background."""
-BOX, ROW, AROUND = 12, 64, 140
-"""Pixels of a box's height, of a row's with two of them and its name, and of legend and axis."""
-NAMED = 0.45
+BOX, ROW, AROUND, ABOVE = 12, 72, 140, 38
+"""Pixels of a box's height, of a row's with two of them and its name, of legend and axis, and from
+the middle of a row's boxes up to the first line of its name."""
+NAMED = 0.5
 """Share of a row's height that its name takes."""
 MOST_DOTS = 200
 """Annotators a row of whom each is drawn; of more the quartiles say enough."""
@@ -39,9 +36,10 @@ def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> a
     # Names above their boxes, since beside them they would leave no room on a narrow screen.
     axis = alt.Axis(
         labelAlign="left",
+        labelExpr=in_lines("datum.label", at_bottom=True),
         labelPadding=-4,
-        labelOffset=-ROW / 2 + 4,
-        labelLimit=320,
+        labelOffset=-ABOVE,
+        labelLimit=0,
         labelOverlap=False,
         ticks=False,
         domain=False,
@@ -53,8 +51,8 @@ def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> a
         "color": alt.Color(
             "way:N",
             title=None,
-            scale=alt.Scale(domain=ways, range=COLOURS[: len(ways)]),
-            legend=alt.Legend(orient="top", columns=1, symbolOpacity=1),
+            scale=colours(ways),
+            legend=legend("top"),
         ),
     }
     told = [
@@ -77,8 +75,8 @@ def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> a
             alt.Tooltip("ccc:Q", title="CCC", format=".3f"),
         ]
         layers.append(dots.encode(**encoded, x="ccc:Q", tooltip=tooltip))
-    height = AROUND + max(len(rows), 1) * ROW
-    return alt.LayerChart(layer=layers, width="container", height=height)
+    height = AROUND + (len(rows) + NAMED) * ROW
+    return alt.LayerChart(layer=layers, width="container", height=height, config=LOOK)
 
 
 def raters(each: pd.DataFrame) -> alt.Chart:
@@ -89,7 +87,7 @@ def raters(each: pd.DataFrame) -> alt.Chart:
     """
     counts = each.groupby("raters", as_index=False).agg(utterances=("utterance", "size"))
     chart: alt.Chart = (
-        alt.Chart(counts, width="container", height=220)
+        alt.Chart(counts, width="container", height=220, config=LOOK)
         .mark_bar(color=COLOURS[0])
         .encode(
             x=alt.X("raters:O", title="Raters of an utterance", axis=alt.Axis(labelAngle=0)),
@@ -149,4 +147,6 @@ def heat_map(cells: pd.DataFrame, most: float, title: str) -> alt.LayerChart:
             ),
         )
     )
-    return alt.LayerChart(layer=[squares, numbers], width="container", height=300, title=title)
+    return alt.LayerChart(
+        layer=[squares, numbers], width="container", height=300, title=title, config=LOOK
+    )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 
-from serbench.leaderboard.charts import COLOURS, INK
+from serbench.leaderboard.palette import COLOURS, LOOK, RULE, legend, legend_height
 
 __all__ = [
     "MOST_ROWS",
@@ -23,7 +23,7 @@ MOST_ROWS = len(COLOURS)
 """Rows that colours tell apart."""
 LINE, SPACE = 16, 22
 """Pixels of a dot's height, and between those of one name and the next."""
-AROUND, PLOT = 80, 260
+AROUND, PLOT = 80, 300
 """Pixels of an axis with its title, and of what is drawn beside one that has no names."""
 
 
@@ -53,7 +53,7 @@ def score_differences(frame: pd.DataFrame, rows: Sequence[str]) -> alt.LayerChar
             x=alt.X("Difference:Q", title=title)
         ),
     ]
-    return _layered(layers, _height(len(names), len(rows) - 1))
+    return _layered(layers, _height(len(names), rows[1:]))
 
 
 def by_speaker(
@@ -84,7 +84,7 @@ def by_speaker(
         base.mark_rule(opacity=0.6).encode(x=alt.X("lowest:Q", title=title), x2="highest:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("difference:Q")),
     ]
-    return _layered(layers, _height(len(speakers), len(rows) - 1))
+    return _layered(layers, _height(len(speakers), rows[1:]))
 
 
 def by_label(frame: pd.DataFrame, rows: Sequence[str], title: str) -> alt.LayerChart:
@@ -103,7 +103,7 @@ def by_label(frame: pd.DataFrame, rows: Sequence[str], title: str) -> alt.LayerC
     )
     return _layered(
         [base.mark_line(), base.mark_point(filled=True, size=60, opacity=1)],
-        PLOT + len(rows) * SPACE,
+        PLOT + legend_height(rows),
     )
 
 
@@ -124,7 +124,7 @@ def label_differences(frame: pd.DataFrame, rows: Sequence[str], title: str) -> a
         bounds.encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
         base.mark_point(filled=True, size=70, opacity=1).encode(y=alt.Y("difference:Q")),
     ]
-    return _layered(layers, PLOT + len(rows) * SPACE)
+    return _layered(layers, PLOT + legend_height(rows))
 
 
 def curves(frame: pd.DataFrame, rows: Sequence[str]) -> alt.LayerChart:
@@ -158,20 +158,20 @@ def curves(frame: pd.DataFrame, rows: Sequence[str]) -> alt.LayerChart:
         ),
         base.mark_line(point=True).encode(y=alt.Y("mean:Q", title=title, scale=scale)),
     ]
-    return _layered(layers, PLOT + len(rows) * SPACE)
+    return _layered(layers, PLOT + legend_height(rows))
 
 
 def _layered(layers: list[Any], height: int) -> alt.LayerChart:
-    return alt.LayerChart(layer=layers, width="container", height=height)
+    return alt.LayerChart(layer=layers, width="container", height=height, config=LOOK)
 
 
-def _height(names: int, rows: int) -> int:
-    return AROUND + rows * SPACE + names * max(SPACE, LINE * rows)
+def _height(names: int, rows: Sequence[str]) -> int:
+    return AROUND + legend_height(rows) + names * max(SPACE, LINE * len(rows))
 
 
 def _zero(channel: Literal["x", "y"]) -> alt.Chart:
     line: alt.Chart = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(
-        color=INK, strokeDash=[4, 3]
+        color=RULE, strokeDash=[4, 3]
     )
     encoded: alt.Chart = line.encode(**{channel: "zero:Q"})
     return encoded
@@ -184,7 +184,7 @@ def _dotted(names: str, row: str, order: Sequence[str], rows: Sequence[str]) -> 
             f"{names}:N",
             title=None,
             sort=list(order),
-            axis=alt.Axis(labelLimit=150, labelOverlap=False),
+            axis=alt.Axis(labelLimit=180, labelOverlap=False),
         ),
         "yOffset": alt.YOffset(f"{row}:N", sort=list(rows[1:])),
         "color": _colour(row, rows[1:], rows),
@@ -198,7 +198,7 @@ def _colour(field: str, shown: Sequence[str], rows: Sequence[str]) -> alt.Color:
         f"{field}:N",
         title=None,
         scale=alt.Scale(domain=list(shown), range=[colours[name] for name in shown]),
-        legend=alt.Legend(orient="top", columns=1, labelLimit=300, symbolOpacity=1),
+        legend=legend("top"),
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from serbench.harness.metrics import DIMENSIONS, METRICS, size
 from serbench.harness.results import PhaseName
-from serbench.leaderboard.charts import COLOURS
+from serbench.leaderboard.palette import COLOURS, LOOK, RULE
 
 __all__ = [
     "MOST_POINTS",
@@ -36,7 +36,6 @@ MOST_POINTS = 2000
 """Utterances of a scatter: more are slow to draw, and lie on each other."""
 PARTS = ("weight_bytes", "gradient_bytes", "optimizer_bytes", "saved_activation_bytes")
 REST = "Rest"
-GREY = "#999999"
 BAR, LINE, COLUMNS = 44, 20, 3
 """Pixels of the height of a single bar, and of a line of its legend; names on such a line."""
 
@@ -86,10 +85,11 @@ def learning(frame: pd.DataFrame, best_epoch: int | None) -> alt.LayerChart:
     layers: list[Any] = [line.encode(x=epoch, y=up, tooltip=tooltip)]
     if best_epoch is not None:
         kept = pd.DataFrame({"epoch": [best_epoch]})
-        rule = alt.Chart(kept).mark_rule(color=GREY, strokeDash=[4, 3])
+        rule = alt.Chart(kept).mark_rule(color=RULE, strokeDash=[4, 3])
         told = [alt.Tooltip("epoch:Q", title="Model kept of epoch")]
         layers.insert(0, rule.encode(x=epoch, tooltip=told))
-    return alt.LayerChart(layer=layers, width="container", height=290 if scored else 260)
+    height = 290 if scored else 260
+    return alt.LayerChart(layer=layers, width="container", height=height, config=LOOK)
 
 
 def phases(run: Run) -> pd.DataFrame:
@@ -190,7 +190,7 @@ def memory_bar(frame: pd.DataFrame) -> alt.Chart:
 def _bar(frame: pd.DataFrame, key: str, order: list[str]) -> alt.Chart:
     """One bar whose parts keep their colours, whichever of them there are."""
     there = [name for name in order if name in set(frame[key])]
-    shades = [GREY if name == REST else COLOURS[order.index(name)] for name in there]
+    shades = [RULE if name == REST else COLOURS[order.index(name)] for name in there]
     colour = alt.Color(
         f"{key}:N",
         title=None,
@@ -198,7 +198,7 @@ def _bar(frame: pd.DataFrame, key: str, order: list[str]) -> alt.Chart:
         legend=alt.Legend(orient="top", columns=COLUMNS),
     )
     height = 110 + LINE * math.ceil(len(there) / COLUMNS)
-    bar: alt.Chart = alt.Chart(frame, width="container", height=height).mark_bar(height=BAR)
+    bar = alt.Chart(frame, width="container", height=height, config=LOOK).mark_bar(height=BAR)
     coloured: alt.Chart = bar.encode(color=colour)
     return coloured
 
@@ -227,7 +227,7 @@ def scatter(frame: pd.DataFrame) -> alt.LayerChart:
     scale = alt.Scale(domain=ends, nice=True, zero=False)
     diagonal = (
         alt.Chart(pd.DataFrame({"label": ends, "predicted": ends}))
-        .mark_line(color=GREY, strokeDash=[4, 3])
+        .mark_line(color=RULE, strokeDash=[4, 3])
         .encode(x="label:Q", y="predicted:Q")
     )
     dots = (
@@ -244,7 +244,7 @@ def scatter(frame: pd.DataFrame) -> alt.LayerChart:
             ],
         )
     )
-    return alt.LayerChart(layer=[diagonal, dots], width="container", height=300)
+    return alt.LayerChart(layer=[diagonal, dots], width="container", height=300, config=LOOK)
 
 
 def scores(run: Run) -> pd.DataFrame:

@@ -8,8 +8,19 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 
-from serbench.leaderboard.charts import COLOURS
 from serbench.leaderboard.fronts import higher_is_better, title
+from serbench.leaderboard.palette import (
+    INK,
+    LOOK,
+    RULE,
+    colours,
+    dashes,
+    fills,
+    legend,
+    legend_height,
+    line_legend,
+    shortened,
+)
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line
 from serbench.leaderboard.tables import SCALES, marks
@@ -23,11 +34,11 @@ LOG_RATIO = 20
 """An automatic axis whose largest value is so many times its smallest is logarithmic."""
 FAINT = 0.25
 """Opacity of what is never on the front."""
-GREY = "#8a8a8a"
-"""Told from the background of the light and of the dark theme."""
-HEIGHT, SMALL = 420, 260
-LABELS = 300
-"""Pixels of a legend's entry."""
+HEIGHT, SMALL = 420, 240
+"""Pixels of a chart but for its legend."""
+STRATEGY, SHORT = 120, 26
+"""Pixels of a strategy in the legend, of which two have room on any screen, and letters of a name
+there and in the picture."""
 AXES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
 
 
@@ -91,34 +102,41 @@ def pareto(
     colour = alt.Color(
         "strategy:N",
         title="Strategy",
-        scale=_palette(strategies),
-        legend=alt.Legend(orient="bottom", columns=2, labelLimit=LABELS, symbolOpacity=1),
+        scale=colours(strategies),
+        legend=legend(
+            "bottom",
+            columns=alt.ExprRef(f"max(2, floor(width / {STRATEGY}))"),
+            labelExpr=shortened("datum.label", SHORT),
+        ),
     )
     opacity = alt.Opacity("opacity:Q", scale=None, legend=None)
     base = alt.Chart(points).encode(x=across, y=up)
     on_front = base.transform_filter(alt.datum.front)
     line = on_front.mark_line(
         interpolate="step-before" if higher_is_better(x) else "step-after",
-        color=GREY,
+        color=RULE,
         strokeDash=[4, 3],
     )
     sure_up = points.dropna(subset=["y_low", "y_high"])
     sure_across = points.dropna(subset=["x_low", "x_high"])
     up_bars = alt.Chart(sure_up).mark_rule(strokeWidth=1.5)
     across_bars = alt.Chart(sure_across).mark_rule(strokeWidth=1.5)
-    dots = base.mark_point(filled=True, size=90).encode(
+    dots = base.mark_point(size=80).encode(
         color=colour,
+        fill=alt.Fill("strategy:N", title="Strategy", scale=fills(strategies)),
         opacity=opacity,
         shape=alt.Shape(
             "features:N",
             title="Features",
             scale=alt.Scale(domain=["live", "cached"], range=["circle", "diamond"]),
-            legend=alt.Legend(orient="top", symbolFillColor=GREY, symbolStrokeColor=GREY),
+            legend=alt.Legend(orient="top", symbolFillColor=RULE, symbolStrokeColor=RULE),
         ),
         tooltip=_told(points, x, y),
     )
-    names = on_front.mark_text(align="left", dx=8, dy=-8, color=GREY, limit=160).encode(
-        text="name:N"
+    names = (
+        on_front.transform_calculate(short=shortened("datum.name", SHORT))
+        .mark_text(align="left", dx=8, dy=-8, color=INK)
+        .encode(text="short:N")
     )
     up_bars = up_bars.encode(
         x=across, y=alt.Y("y_low:Q", title=title(y)), y2="y_high:Q", color=colour, opacity=opacity
@@ -130,7 +148,7 @@ def pareto(
     bars = [
         layer for layer, sure in ((up_bars, sure_up), (across_bars, sure_across)) if not sure.empty
     ]
-    return alt.LayerChart(layer=[line, *bars, dots, names], width="container", height=HEIGHT)
+    return _layered([line, *bars, dots, names], HEIGHT + legend_height(strategies[::2]))
 
 
 def _told(points: pd.DataFrame, x: str, y: str) -> list[alt.Tooltip]:
@@ -192,8 +210,8 @@ def sweep(points: pd.DataFrame, setting: str, measure: str, names: Sequence[str]
     colour = alt.Color(
         "line:N",
         title=None,
-        scale=_palette(names),
-        legend=alt.Legend(orient="bottom", columns=1, labelLimit=LABELS),
+        scale=colours(names),
+        legend=line_legend("bottom"),
     )
     limits = alt.Scale(zero=False)
     told = [
@@ -204,18 +222,16 @@ def sweep(points: pd.DataFrame, setting: str, measure: str, names: Sequence[str]
         alt.Tooltip("high:Q", title="95 % to", format=".4~g"),
     ]
     base = alt.Chart(points).encode(x=across, color=colour)
+    dash = alt.StrokeDash("line:N", title=None, scale=dashes(names))
     up = alt.Y("value:Q", title=title(measure), scale=limits, axis=alt.Axis(format=".3~g"))
-    line = base.encode(y=up, tooltip=told)
+    line = base.encode(y=up, strokeDash=dash, tooltip=told)
     bars = alt.Chart(points.dropna(subset=["low", "high"])).mark_rule()
     low = alt.Y("low:Q", title=title(measure), scale=limits)
-    return alt.LayerChart(
-        layer=[
-            bars.encode(x=across, color=colour, y=low, y2="high:Q"),
-            line.mark_line(point=alt.OverlayMarkDef(size=60)),
-        ],
-        width="container",
-        height=SMALL,
-    )
+    layers = [
+        bars.encode(x=across, color=colour, y=low, y2="high:Q"),
+        line.mark_line(point=alt.OverlayMarkDef(size=60)),
+    ]
+    return _layered(layers, SMALL + legend_height(names))
 
 
 def learning(
@@ -236,12 +252,9 @@ def learning(
         x_scale: of the seconds
     """
     colour = alt.Color(
-        "row:N",
-        title=None,
-        sort=list(names),
-        scale=_palette(names),
-        legend=alt.Legend(orient="bottom", columns=1, labelLimit=LABELS, symbolOpacity=1),
+        "row:N", title=None, sort=list(names), scale=colours(names), legend=line_legend("bottom")
     )
+    dash = alt.StrokeDash("row:N", title=None, sort=list(names), scale=dashes(names))
     encoded: dict[str, Any] = {
         "x": alt.X(
             "seconds:Q",
@@ -260,17 +273,19 @@ def learning(
     faint = alt.Chart(_from_one(each)).mark_line(opacity=FAINT, strokeWidth=1)
     mean = alt.Chart(_from_one(means)).mark_line(point=alt.OverlayMarkDef(size=50))
     wanted = alt.Chart(pd.DataFrame({"target": [target]})).mark_rule(
-        color=GREY, strokeDash=[4, 3], strokeWidth=1.5
+        color=RULE, strokeDash=[4, 3], strokeWidth=1.5
     )
-    return alt.LayerChart(
-        layer=[
-            faint.encode(**encoded, detail="run_id:N"),
-            mean.encode(**encoded, tooltip=told),
-            wanted.encode(y="target:Q"),
-        ],
-        width="container",
-        height=HEIGHT,
-    )
+    # The legend is as faint as what is drawn first.
+    layers = [
+        mean.encode(**encoded, strokeDash=dash, tooltip=told),
+        faint.encode(**encoded, detail="run_id:N"),
+        wanted.encode(y="target:Q"),
+    ]
+    return _layered(layers, HEIGHT + legend_height(names))
+
+
+def _layered(layers: list[Any], height: int) -> alt.LayerChart:
+    return alt.LayerChart(layer=layers, width="container", height=height, config=LOOK)
 
 
 def _from_one(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -286,10 +301,3 @@ def scale(values: pd.Series[float], asked: Scale) -> alt.Scale:
     if asked == "logarithmic" or (asked == "automatic" and wide):
         kind = "log" if positive else "symlog"
     return alt.Scale(type=kind, zero=False, nice=False, padding=30)
-
-
-def _palette(names: Sequence[str]) -> alt.Scale:
-    if len(names) > len(COLOURS):
-        # Twenty shades that are harder to tell apart still beat one shade for two names.
-        return alt.Scale(domain=list(names), scheme="tableau20")
-    return alt.Scale(domain=list(names), range=COLOURS[: len(names)])

@@ -129,6 +129,18 @@ def test_each_theme_has_its_background_from_any_folder(address: str, chromium: A
     assert found == {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 17, 23)"}
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_are_written_in_the_ink_of_the_page(
+    address: str, chromium: Any, scheme: str
+) -> None:
+    page = chromium.new_page(color_scheme=scheme)
+    opened(page, f"{address}/tradeoffs")
+    page.locator(".vega-embed > .marks").nth(PAGES["tradeoffs"] - 1).wait_for(timeout=60_000)
+    inks = "[...document.querySelectorAll('.vega-embed text')].map((e) => getComputedStyle(e).fill)"
+    ink = "getComputedStyle(document.querySelector('[data-testid=stApp]')).color"
+    assert {*page.evaluate(inks)} == {page.evaluate(ink)}
+
+
 def test_pages_are_reached_by_the_keyboard(address: str, chromium: Any) -> None:
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     opened(page, address)

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from serbench.leaderboard import compare_charts, contrasts
-from serbench.leaderboard.charts import COLOURS
 from serbench.leaderboard.contrasts import Shared
+from serbench.leaderboard.palette import COLOURS
 
 ROWS = ("full", "lora", "x@head:a=1,b=2")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import serbench.leaderboard
-from serbench.leaderboard.charts import COLOURS, INK
+from serbench.leaderboard.palette import COLOURS, MORE_COLOURS, RULE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,9 +45,9 @@ def faded(colour: str, background: str) -> str:
 def test_all_that_is_drawn_stands_out_from_the_background(name: str) -> None:
     theme = THEMES[name]
     background = theme["backgroundColor"]
-    for colour in (*COLOURS, INK, THEMES["primaryColor"]):
+    for colour in (*COLOURS, *MORE_COLOURS, RULE, THEMES["primaryColor"]):
         assert contrast(colour, background) >= MARKS, colour
-    for colour in (theme["linkColor"], faded(theme["textColor"], background)):
+    for colour in (theme["textColor"], theme["linkColor"], faded(theme["textColor"], background)):
         assert contrast(colour, background) >= TEXT, colour
 
 

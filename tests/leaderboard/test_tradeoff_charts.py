@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from serbench.leaderboard import fronts, tradeoff_charts
+from serbench.leaderboard.palette import COLOURS, HOLLOW
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line
 from serbench.leaderboard.tradeoff_charts import Scale
@@ -108,14 +109,14 @@ def test_learning_is_drawn_with_its_target() -> None:
         {"row": ["a", "a"], "run_id": [1, 1], "epoch": [0, 1], "seconds": [1.0, 2.0]}
     ).assign(ccc=0.5)
     spec = tradeoff_charts.learning(each, each, ["a"], 0.4).to_dict()
-    runs, means, target = spec["layer"]
+    means, runs, target = spec["layer"]
     assert runs["encoding"]["detail"]["field"] == "run_id"
     assert [p["epoch"] for p in spec["datasets"][means["data"]["name"]]] == [1, 2]
     assert spec["datasets"][target["data"]["name"]] == [{"target": 0.4}]
 
 
 @pytest.mark.parametrize("count", [3, 8, 12])
-def test_no_two_names_share_a_colour(count: int) -> None:
+def test_no_two_strategies_look_alike(count: int) -> None:
     names = [f"strategy-{i:02}" for i in range(count)]
     told = {f"r{i}": (i, None, None, 0.5, None, None, False, 0.5) for i in range(count)}
     points = standing(**told).assign(
@@ -123,7 +124,7 @@ def test_no_two_names_share_a_colour(count: int) -> None:
     )
     spec = tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()
     (dots,) = [layer for layer in spec["layer"] if "shape" in layer["encoding"]]
-    scale = dots["encoding"]["color"]["scale"]
-    assert scale["domain"] == names
-    shades = scale.get("range")
-    assert len(set(shades)) == count if shades else scale["scheme"] == "tableau20"
+    scales = [dots["encoding"][channel]["scale"] for channel in ("color", "fill")]
+    assert all(scale["domain"] == names for scale in scales)
+    assert len(set(scales[0]["range"])) == count
+    assert (HOLLOW in scales[1]["range"]) == (count > len(COLOURS))
