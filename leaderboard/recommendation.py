@@ -29,6 +29,7 @@ __all__ = [
     "Ruling",
     "chosen_runs",
     "command",
+    "enough",
     "limit_told",
     "next_best",
     "of_group",
@@ -348,7 +349,7 @@ class _Choosing:
         nearest = min(self.candidates, key=distance)
         figures = self.figures[id(nearest)]
         return nearest, tuple(
-            Loosening(key=key, limit=limit, to=_enough(key, figures[key]))
+            Loosening(key=key, limit=limit, to=enough(key, figures[key]))
             for key, limit in self.limits.items()
             if key in self.broken[id(nearest)]
         )
@@ -415,7 +416,7 @@ def _or_endless(figure: float | None) -> float:
     return math.inf if figure is None else figure
 
 
-def _enough(key: str, figure: float | None) -> float | None:
+def enough(key: str, figure: float | None) -> float | None:
     """The limit that a figure keeps, rounded to the safe side."""
     if figure is None:
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from serbench.harness.metrics import METRICS
 from serbench.leaderboard import recommendation
-from serbench.leaderboard.fronts import description
+from serbench.leaderboard.fronts import description, value
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.recommendation import (
     LIMITED,
@@ -18,6 +20,7 @@ from serbench.leaderboard.recommendation import (
     Limits,
     Loosening,
     Recommendation,
+    enough,
     limit_told,
     next_best,
     told,
@@ -28,6 +31,27 @@ from serbench.leaderboard.views.reading import Version
 __all__ = ["page"]
 
 GIGA = 1e9
+MOST_STOPS = 100
+"""Of a slider."""
+
+
+class Box(NamedTuple):
+    """Where a limit is typed."""
+
+    label: str
+    key: str
+    """Its name in the address."""
+    step: float
+
+
+BOXES = {
+    "memory_bytes": Box("Memory at most (GB)", "maxmemory", 0.1),
+    "epoch_s": Box("An epoch at most (s)", "maxepoch", 1.0),
+    "run_s": Box("The whole run at most (s)", "maxrun", 1.0),
+    "disk_bytes": Box("Cache on disk at most (GB)", "maxdisk", 0.1),
+    "ccc": Box("CCC at least", "minccc", 0.01),
+}
+"""By the names of `Limits`."""
 
 
 def page(chosen: Chosen) -> None:
@@ -38,39 +62,75 @@ def page(chosen: Chosen) -> None:
 
 
 def chosen_limits(rows: Sequence[Row]) -> Limits:
-    """What the reader allows, a box each; an empty one limits nothing."""
-    left, middle, right = st.columns(3)
+    """What the reader allows, to be typed or to be found with a slider; nothing is no limit."""
     memory = "peak_host_anonymous_bytes"
     if any(row.peak_vram_bytes is not None for row in rows):
         memory = "peak_vram_bytes"
-    memory_gb = _limit(left, "Memory at most (GB)", memory, "maxmemory", 0.1)
-    epoch_s = _limit(middle, "An epoch at most (s)", "epoch_s", "maxepoch", 1.0)
-    run_s = _limit(right, "The whole run at most (s)", "run_s", "maxrun", 1.0)
-    left, middle, _ = st.columns(3)
-    disk_gb = _limit(left, "Cache on disk at most (GB)", "cache_bytes", "maxdisk", 0.1)
-    ccc = _limit(middle, "CCC at least", "ccc", "minccc", 0.01)
-    return Limits(
-        memory_bytes=None if memory_gb is None else memory_gb * GIGA,
-        epoch_s=epoch_s,
-        run_s=run_s,
-        disk_bytes=None if disk_gb is None else disk_gb * GIGA,
-        ccc=ccc,
-    )
+    measures = dict(zip(LIMITED, (memory, "epoch_s", "run_s", "cache_bytes", "ccc"), strict=True))
+    columns = [column for _ in range(2) for column in st.columns(3)]
+    given = {
+        key: _limit(column, key, measure, [_figure(row, measure) for row in rows])
+        for (key, measure), column in zip(measures.items(), columns, strict=False)
+    }
+    return Limits(**given)
 
 
-def _limit(place: DeltaGenerator, label: str, measure: str, key: str, step: float) -> float | None:
-    return place.number_input(
-        label,
+def _figure(row: Row, measure: str) -> float | None:
+    if measure == "cache_bytes" and not row.cached:
+        return 0.0
+    return value(vars(row), measure)
+
+
+def _limit(
+    place: DeltaGenerator, key: str, measure: str, figures: Sequence[float | None]
+) -> float | None:
+    """One limit, in the unit of its measure."""
+    box, unit = BOXES[key], GIGA if key.endswith("_bytes") else 1.0
+    given: float | None = place.number_input(
+        box.label,
         min_value=0.0,
-        max_value=1.0 if measure == "ccc" else None,
+        max_value=1.0 if key == "ccc" else None,
         value=None,
-        step=step,
-        format="%.3f" if measure == "ccc" else "%.4g",
+        step=box.step,
+        format="%.3f" if key == "ccc" else "%.4g",
         placeholder="no limit",
-        key=key,
+        key=box.key,
         bind="query-params",
         help=METRICS[measure].description if measure in METRICS else description(measure),
     )
+    stops = [stop / unit for stop in _stops(key, figures)]
+    if len(stops) > 2:
+        _slider(place, box, stops, given)
+    return None if given is None else given * unit
+
+
+def _stops(key: str, figures: Iterable[float | None]) -> list[float]:
+    """Limits at which a row comes in, and that is all of them but for the endless one."""
+    known = sorted({limit for each in figures if (limit := enough(key, each)) is not None})
+    some = known[:: -(-len(known) // MOST_STOPS) or 1]
+    return [-math.inf, *some] if key == "ccc" else [*some, math.inf]
+
+
+def _slider(place: DeltaGenerator, box: Box, stops: Sequence[float], given: float | None) -> None:
+    """Another way to give a limit: it stands where the box says, and tells it when it is moved."""
+    key = f"{box.key}_slider"
+    endless = next(stop for stop in stops if math.isinf(stop))
+    nearest = min(stops, key=lambda stop: abs(stop - (given or 0.0)))
+    st.session_state[key] = endless if given is None else nearest
+    place.select_slider(
+        box.label,
+        stops,
+        format_func=lambda stop: "no limit" if math.isinf(stop) else f"{stop:.4g}",
+        key=key,
+        label_visibility="collapsed",
+        on_change=_take_over,
+        args=(box.key, key),
+    )
+
+
+def _take_over(key: str, slider: str) -> None:
+    stop = st.session_state[slider]
+    st.session_state[key] = None if math.isinf(stop) else stop
 
 
 def show_recommendation(found: Recommendation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
@@ -37,6 +38,31 @@ def test_limits_rule_out(page: Any, filled: Any) -> None:
     assert rulings["Ruled out"].tolist() == [2, 1]
     assert rulings["Asked for"].tolist() == ["at most 30 s", "none"]
     assert "1 of 4 configurations" in "".join(element.value for element in shown.caption)
+
+
+def test_a_slider_gives_the_limits_at_which_rows_come_in(page: Any, filled: Any) -> None:
+    shown = page(filled.path, "choose")
+    slider = shown.select_slider(key="maxepoch_slider")
+    assert slider.options == ["5", "25", "60", "100", "no limit"]
+    assert slider.value == math.inf
+    slider.set_value(25.0).run()
+    assert not shown.exception
+    assert shown.number_input(key="maxepoch").value == 25.0
+    assert shown.dataframe[-1].value["Asked for"].tolist() == ["at most 25 s"]
+    shown.number_input(key="maxepoch").set_value(70.0).run()
+    assert shown.select_slider(key="maxepoch_slider").value == 60.0
+    shown.select_slider(key="maxepoch_slider").set_value(math.inf).run()
+    assert shown.number_input(key="maxepoch").value is None
+    scores = shown.select_slider(key="minccc_slider")
+    assert scores.options[0] == "no limit"
+    scores.set_value(float(scores.options[-1])).run()
+    assert shown.number_input(key="minccc").value == float(scores.options[-1])
+    assert "2 of 4 configurations" in "".join(element.value for element in shown.caption)
+
+
+def test_a_slider_that_nothing_depends_on_is_left_out(page: Any, recorder: Any) -> None:
+    recorder("full")
+    assert not page(recorder.path, "choose").select_slider
 
 
 def test_where_nothing_fits_the_way_out_is_told(page: Any, filled: Any) -> None:
