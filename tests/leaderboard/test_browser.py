@@ -126,7 +126,7 @@ def test_each_theme_has_its_background_from_any_folder(address: str, chromium: A
         opened(page, address)
         style = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
         found[scheme] = page.evaluate(style)
-    assert found == {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 17, 23)"}
+    assert found == {"light": "rgb(255, 255, 255)", "dark": "rgb(0, 0, 0)"}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -45,11 +45,18 @@ def faded(colour: str, background: str) -> str:
 def test_all_that_is_drawn_stands_out_from_the_background(name: str) -> None:
     theme = THEMES[name]
     background = theme["backgroundColor"]
-    for colour in (*COLOURS, *MORE_COLOURS, RULE, THEMES["primaryColor"]):
+    for colour in (*COLOURS, *MORE_COLOURS, RULE):
         assert contrast(colour, background) >= MARKS, colour
-    for colour in (theme["textColor"], theme["linkColor"], faded(theme["textColor"], background)):
+    faint = faded(theme["textColor"], background)
+    for colour in (theme["textColor"], theme["linkColor"], faint, primary(theme)):
         assert contrast(colour, background) >= TEXT, colour
 
 
-def test_what_is_chosen_can_be_read() -> None:
-    assert contrast("#ffffff", THEMES["primaryColor"]) >= TEXT
+def primary(theme: dict[str, str]) -> str:
+    """That of a slider's value, and of the background of what is chosen."""
+    return theme.get("primaryColor", THEMES["primaryColor"])
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_what_is_chosen_can_be_read(name: str) -> None:
+    assert contrast("#ffffff", primary(THEMES[name])) >= TEXT
