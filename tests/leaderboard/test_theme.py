@@ -54,7 +54,8 @@ def test_all_that_is_drawn_stands_out_from_the_background(name: str) -> None:
 
 def primary(theme: dict[str, str]) -> str:
     """That of a slider's value, and of the background of what is chosen."""
-    return theme.get("primaryColor", THEMES["primaryColor"])
+    colour: str = theme.get("primaryColor", THEMES["primaryColor"])
+    return colour
 
 
 @pytest.mark.parametrize("name", ["light", "dark"])
