@@ -32,6 +32,7 @@ __all__ = [
     "jsd",
     "noise_sentence",
     "size",
+    "stored",
     "tvd",
     "unranked_sentence",
     "written",
@@ -404,6 +405,34 @@ METRICS: dict[str, Metric] = {
 """Every measure by its key."""
 SCORED = {key: metric.score for key, metric in METRICS.items() if metric.score is not None}
 """By the key of each score of the test split the measure and dimension that runs store it under."""
+_BY_NAMES = {metric.score: metric for metric in METRICS.values()}
+_OTHERS = {
+    "ccc": ("CCC", "CCC of what is predicted, knowing who rated, against the mean label."),
+    "pair_ccc": ("CCC of ratings", "All single ratings against what is predicted of them."),
+    "expectation_ccc": (
+        "CCC of expectation",
+        "The expectation of the predicted distribution against the mean label.",
+    ),
+    "tvd": ("TVD", "Total variation distance of the distribution of this dimension alone."),
+    "jsd": ("JSD", "Jensen–Shannon divergence of the distribution of this dimension alone."),
+}
+"""What no rows are compared by: label, and what it is."""
+
+
+def stored(measure: str, dimension: str) -> tuple[str, str]:
+    """Label and meaning of a score by the names that runs store it under; "" for no meaning."""
+    metric = _BY_NAMES.get((measure, dimension))
+    if metric:
+        return metric.label, metric.description
+    if measure.startswith(ENROLLED):
+        who = STAND_INS.get(measure.removeprefix(ENROLLED), "")
+        return f"Annotators' CCC {dimension}, enrolled: {who}", annotated(dimension)
+    name = next((name for name in AGAINST if name and measure.endswith(name)), "")
+    bare, word = measure.removesuffix(name), AGAINST[name][0]
+    if bare == "annotator_ccc":
+        return f"Annotators' CCC {dimension}{word}", annotated(dimension, name)
+    label, meaning = _OTHERS.get(bare, (measure, ""))
+    return f"{label} {dimension}{word if meaning else ''}", meaning
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import altair as alt
 import pandas as pd
 
-from serbench.harness.metrics import DIMENSIONS, METRICS, size
+from serbench.harness.metrics import DIMENSIONS, METRICS, size, stored
 from serbench.harness.results import PhaseName
 from serbench.leaderboard.palette import COLOURS, LOOK, RULE
 
@@ -249,21 +249,20 @@ def scatter(frame: pd.DataFrame) -> alt.LayerChart:
 
 def scores(run: Run) -> pd.DataFrame:
     """The final scores of a run, one a line, with their 95 % intervals and what they mean."""
-    known = {metric.score: metric for metric in METRICS.values()}
     lines = []
     for each in run["scores"]:
         if each["epoch"] is not None:
             continue
-        metric = known.get((each["metric"], each["dimension"]))
+        label, meaning = stored(each["metric"], each["dimension"])
         lines.append(
             {
                 "Corpus": each["corpus"],
                 "Split": each["split"],
-                "Score": metric.label if metric else f"{each['metric']} {each['dimension']}",
+                "Score": label,
                 "Value": each["value"],
                 "95 % from": each["low"],
                 "95 % to": each["high"],
-                "Meaning": metric.description if metric else "",
+                "Meaning": meaning,
             }
         )
     frame: pd.DataFrame = pd.DataFrame(lines)

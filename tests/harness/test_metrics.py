@@ -19,6 +19,7 @@ from serbench.harness.metrics import (
     jsd,
     noise_sentence,
     size,
+    stored,
     tvd,
     written,
 )
@@ -240,3 +241,28 @@ def test_the_ccc_of_groups_is_that_of_each() -> None:
     each = [ccc(truth[group == g], guess[group == g]) for g in range(21)]
     np.testing.assert_allclose(found, each, rtol=1e-9)
     assert np.isnan(found[[3, 4, 20]]).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "meaning"),
+    [
+        (("ccc", "valence"), METRICS["ccc_valence"].label, METRICS["ccc_valence"].description),
+        (("ccc_told", "valence"), "CCC valence told", "knowing who rated"),
+        (("pair_ccc_told", "dominance"), "CCC of ratings dominance told", "single ratings"),
+        (("tvd_true", "valence"), "TVD valence true", "this dimension alone"),
+        (("annotator_ccc", "dominance"), "Annotators' CCC dominance", "not knowing who rated"),
+        (
+            ("annotator_ccc_enrolled_two", "valence"),
+            "Annotators' CCC valence, enrolled: the mean of the two nearest",
+            "own ratings",
+        ),
+        (("new_told", "valence"), "new_told valence", ""),
+    ],
+)
+def test_every_score_that_runs_store_has_words(
+    names: tuple[str, str], label: str, meaning: str
+) -> None:
+    told = stored(*names)
+    assert told[0] == label
+    assert meaning in told[1]
+    assert bool(told[1]) == bool(meaning)
