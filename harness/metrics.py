@@ -128,18 +128,28 @@ def _distances(name: str, unit: Unit, what: str) -> Iterator[Metric]:
         )
 
 
-def annotated(dimension: str, suffix: str = "") -> str:
-    """What the CCC of single annotators is, for a reader new to it, by the end of its name."""
-    how = "knowing" if suffix == "_told" else "not knowing"
+ENROLLED = "annotator_ccc_enrolled_"
+"""Begins the name under which runs store a score of annotators that enrolled."""
+_HOW = {
+    "": "not knowing who rated",
+    "_told": "knowing who rated",
+    ENROLLED: "by whom they are like, of those that enrolled with a few ratings",
+}
+
+
+def annotated(dimension: str, how: str = "") -> str:
+    """What the CCC of single annotators is, for a reader new to it.
+
+    Args:
+        how: they are predicted: the end of the score's name, or `ENROLLED`
+    """
     return (
-        f"How well the {dimension} that single annotators rated is predicted, {how} who rated: CCC "
+        f"How well the {dimension} that single annotators rated is predicted, {_HOW[how]}: CCC "
         "over each annotator's own ratings, unweighted mean over the annotators who rated enough "
         "of the test split."
     )
 
 
-ENROLLED = "annotator_ccc_enrolled_"
-"""Begins the name under which runs store a score of annotators that enrolled."""
 STAND_INS = {
     "one": "the nearest annotator",
     "two": "the mean of the two nearest",
@@ -426,10 +436,10 @@ def stored(measure: str, dimension: str) -> tuple[str, str]:
         return metric.label, metric.description
     if measure.startswith(ENROLLED):
         who = STAND_INS.get(measure.removeprefix(ENROLLED), "")
-        return f"Annotators' CCC {dimension}, enrolled: {who}", annotated(dimension)
+        return f"Annotators' CCC {dimension}, enrolled: {who}", annotated(dimension, ENROLLED)
     name = next((name for name in AGAINST if name and measure.endswith(name)), "")
     bare, word = measure.removesuffix(name), AGAINST[name][0]
-    if bare == "annotator_ccc":
+    if bare == "annotator_ccc" and name in _HOW:
         return f"Annotators' CCC {dimension}{word}", annotated(dimension, name)
     label, meaning = _OTHERS.get(bare, (measure, ""))
     return f"{label} {dimension}{word if meaning else ''}", meaning

@@ -196,7 +196,7 @@ def _require_splits(corpus: Corpus) -> None:
 def _elsewhere(request: Request, corpus: Corpus) -> tuple[Elsewhere, ...]:
     """The further corpora to test on; each must have a test split and a dimension in common.
 
-    Where annotators are to enrol, one of the corpora must have ratings by known annotators.
+    Where annotators are to enrol, one of the corpora must say who gave which rating.
     """
     found: list[Elsewhere] = []
     rated = False
@@ -227,8 +227,8 @@ def _elsewhere(request: Request, corpus: Corpus) -> tuple[Elsewhere, ...]:
         )
     if request.enrol and found and not rated:
         raise RequestError(
-            f"--enrol: {' and '.join(each.name for each in found)} tells no ratings of single "
-            "annotators by which they could be likened to known ones"
+            f"--enrol: no one can enrol, for who gave a rating is not known of "
+            f"{' or '.join(each.name for each in found)}"
         )
     return tuple(found)
 

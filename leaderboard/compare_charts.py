@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 MOST_ROWS = len(COLOURS)
-"""Rows that colours tell apart."""
+"""As many as are told apart by colours alone."""
 LINE, SPACE = 16, 22
 """Pixels of a dot's height, and between those of one name and the next."""
 AROUND, PLOT = 80, 300

@@ -304,8 +304,13 @@ def compare(
 def of_group(
     group: Group, evidence: Evidence, a: Collection[int], b: Collection[int]
 ) -> Comparison:
-    """As `compare`, of runs that count in one group."""
-    runs = [run for member in group.members for run in member.runs if run["id"] in {*a, *b}]
+    """As `compare`, of runs that count in one group.
+
+    Raises:
+        RequestError: as there.
+    """
+    ids = {*a, *b}
+    runs = [run for member in group.members for run in member.runs if run["id"] in ids]
     return _Pair(group, evidence, *_sides(runs, a, b)).comparison()
 
 

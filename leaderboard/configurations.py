@@ -142,6 +142,15 @@ class Group:
         """Short, and the same wherever the group's setting is."""
         return hashlib.blake2b(self.key.encode(), digest_size=4).hexdigest()
 
+    @functools.cached_property
+    def memory(self) -> str:
+        """The peak that counts, of all members or of none: a GPU's does not compare with a host's.
+
+        Of the host's, mapped pages of a cache, which the system may drop, are no cost.
+        """
+        vram = any(member.peak("peak_vram_bytes") is not None for member in self.members)
+        return "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
+
     @property
     def test_corpora(self) -> tuple[str, ...]:
         """The further corpora that some run here was tested on, by name."""

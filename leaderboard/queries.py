@@ -41,6 +41,8 @@ __all__ = [
     "Evidence",
     "Spreads",
     "annotators",
+    "as_dicts",
+    "as_frame",
     "as_text",
     "comparable_with",
     "configurations",
@@ -187,7 +189,7 @@ def run_rows(
     Raises:
         DatabaseError: the database could not be read.
     """
-    rows = _decoded(_with_heads(_dicts(engine, query)))
+    rows = _decoded(_with_heads(as_dicts(engine, query)))
     return [_told(row, test_corpus) for row in rows]
 
 
@@ -400,7 +402,7 @@ def predictions(
     names = ("run_id", "dimension", "utterance", "speaker", "predicted", "label")
     query = sa.select(*(getattr(PredictionRow, name) for name in names))
     chosen = (PredictionRow.run_id.in_(run_ids),)
-    return _frame(
+    return as_frame(
         engine, _of_runs(query, PredictionRow, chosen, _tested_on(test_corpus)), names[-2:]
     )
 
@@ -411,7 +413,7 @@ def _distances(
     names = ("run_id", "utterance", *DISTANCES)
     query = sa.select(*(getattr(DistributionRow, name) for name in names))
     chosen = (DistributionRow.run_id.in_(run_ids),)
-    return _frame(engine, _of_runs(query, DistributionRow, chosen, tested_on), DISTANCES)
+    return as_frame(engine, _of_runs(query, DistributionRow, chosen, tested_on), DISTANCES)
 
 
 def _with_speakers(distances: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
@@ -435,7 +437,7 @@ def annotators(
     query = sa.select(*(getattr(AnnotatorRow, name) for name in ANNOTATORS))
     chosen = (AnnotatorRow.run_id.in_(run_ids),)
     tested_on = _tested_on(test_corpus)
-    return _frame(engine, _of_runs(query, AnnotatorRow, chosen, tested_on), ANNOTATORS[-2:])
+    return as_frame(engine, _of_runs(query, AnnotatorRow, chosen, tested_on), ANNOTATORS[-2:])
 
 
 def seeds(engine: sa.Engine, run_ids: Collection[int]) -> dict[int, int]:
@@ -472,21 +474,26 @@ def spreads(
     query = _of_runs(
         sa.select(*columns), table, (table.run_id.in_(run_ids),), _tested_on(test_corpus)
     ).order_by(table.utterance)
-    frame = _frame(engine, query, DISTANCES)
+    frame = as_frame(engine, query, DISTANCES)
     known = [name for name in MASSES if len(frame) and frame[name].notna().all()]
     masses = {name: np.array(frame[name].tolist()) for name in known}
     return Spreads(utterances=frame[list(told)], masses=masses)
 
 
-def _frame(engine: sa.Engine, query: sa.Select[Any], numbers: Collection[str]) -> pd.DataFrame:
+def as_frame(engine: sa.Engine, query: sa.Select[Any], numbers: Collection[str]) -> pd.DataFrame:
+    """What a query gives, with these columns as floats, NULL as NaN.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
     with translated(engine.url), engine.connect() as connection:
         result = connection.execute(query)
         # Of rows that are no tuples, pandas asks each whether it is something else.
         rows = list(map(tuple, result.all()))
-        frame: pd.DataFrame = pd.DataFrame(rows, columns=list(result.keys()))
+        found: pd.DataFrame = pd.DataFrame(rows, columns=list(result.keys()))
     # An empty frame, or a column with NULL, would otherwise hold objects.
-    frame[list(numbers)] = frame[list(numbers)].astype(float)
-    return frame
+    found[list(numbers)] = found[list(numbers)].astype(float)
+    return found
 
 
 def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
@@ -505,7 +512,7 @@ def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
         raise RequestError(f"a run is named by its number, not '{run_id}'")
     # No database counts further than 2**63 - 1, and Python reads no number of thousands of digits.
     number = int(run_id) if len(str(run_id)) < 19 else 2**63 - 1
-    found = _dicts(engine, sa.select(RunRow.__table__).where(RunRow.id == number))
+    found = as_dicts(engine, sa.select(RunRow.__table__).where(RunRow.id == number))
     if not found:
         raise RequestError(f"there is no run {run_id}")
     row = found[0]
@@ -517,8 +524,8 @@ def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
     scores = _parts(engine, ScoreRow.__table__, number)
     return {
         **row,
-        "machine": _dicts(engine, machine)[0],
-        "environment": _dicts(engine, software)[0],
+        "machine": as_dicts(engine, machine)[0],
+        "environment": as_dicts(engine, software)[0],
         "phases": phases,
         "scores": scores,
         "epochs": _epochs(phases, scores),
@@ -528,7 +535,7 @@ def run(engine: sa.Engine, run_id: int | str) -> dict[str, Any]:
 
 def _spread(engine: sa.Engine, run_id: int) -> list[dict[str, Any]]:
     query = sa.select(AnnotatorRow.__table__).where(AnnotatorRow.run_id == run_id)
-    frame = _frame(engine, query, ANNOTATORS[-2:])
+    frame = as_frame(engine, query, ANNOTATORS[-2:])
     return [
         {
             **dict(zip(("corpus", "split", "dimension"), names, strict=True)),
@@ -547,7 +554,9 @@ def _quartiles(values: pd.Series[float]) -> list[float] | None:
 
 def _parts(engine: sa.Engine, table: sa.FromClause, run_id: int) -> list[dict[str, Any]]:
     columns = [column for column in table.c if column.name not in ("id", "run_id")]
-    return _dicts(engine, sa.select(*columns).where(table.c.run_id == run_id).order_by(table.c.id))
+    return as_dicts(
+        engine, sa.select(*columns).where(table.c.run_id == run_id).order_by(table.c.id)
+    )
 
 
 def _epochs(phases: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -570,10 +579,15 @@ def _epochs(phases: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[
 
 def _rows(engine: sa.Engine, query: sa.Select[Any]) -> list[Any]:
     with translated(engine.url), engine.connect() as connection:
-        return list(connection.execute(query).all())
+        return [*connection.execute(query).all()]
 
 
-def _dicts(engine: sa.Engine, query: sa.Select[Any]) -> list[dict[str, Any]]:
+def as_dicts(engine: sa.Engine, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    """The rows that a query gives, by the names of their columns.
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
     with translated(engine.url), engine.connect() as connection:
         result = connection.execute(query)
         names = list(result.keys())

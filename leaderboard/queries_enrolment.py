@@ -9,7 +9,8 @@ import pandas as pd
 import sqlalchemy as sa
 
 from serbench.harness.metrics import ENROLLED
-from serbench.harness.records import RunRow, ScoreRow, translated
+from serbench.harness.records import RunRow, ScoreRow
+from serbench.leaderboard.queries import as_frame
 
 __all__ = ["enrolled"]
 
@@ -27,6 +28,12 @@ def enrolled(engine: sa.Engine, run_ids: Collection[int]) -> pd.DataFrame:
     Raises:
         DatabaseError: the database could not be read.
     """
+    found = as_frame(engine, _enrolled(run_ids), ("ccc",))
+    frame: pd.DataFrame = found.assign(way=found["way"].str.removeprefix(ENROLLED))
+    return frame
+
+
+def _enrolled(run_ids: Collection[int]) -> sa.Select[Any]:
     columns: tuple[Any, ...] = (
         ScoreRow.run_id,
         RunRow.enrol.label("ratings"),
@@ -35,16 +42,9 @@ def enrolled(engine: sa.Engine, run_ids: Collection[int]) -> pd.DataFrame:
         ScoreRow.dimension,
         ScoreRow.value.label("ccc"),
     )
-    query = (
+    return (
         sa.select(*columns)
         .join(RunRow, RunRow.id == ScoreRow.run_id)
         .where(ScoreRow.run_id.in_(run_ids), ScoreRow.metric.startswith(ENROLLED, autoescape=True))
         .order_by(ScoreRow.id)
     )
-    with translated(engine.url), engine.connect() as connection:
-        rows = list(map(tuple, connection.execute(query)))
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=[column.key for column in columns])
-    frame["way"] = frame["way"].str.removeprefix(ENROLLED)
-    # A column with NULL would otherwise hold objects.
-    frame["ccc"] = frame["ccc"].astype(float)
-    return frame

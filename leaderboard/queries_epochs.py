@@ -9,7 +9,8 @@ import pandas as pd
 import sqlalchemy as sa
 
 from serbench.harness.metrics import RANKED_DIMENSIONS
-from serbench.harness.records import PhaseRow, RunRow, ScoreRow, translated
+from serbench.harness.records import PhaseRow, RunRow, ScoreRow
+from serbench.leaderboard.queries import as_frame
 
 __all__ = ["epochs", "validation"]
 
@@ -31,7 +32,7 @@ def validation(
         DatabaseError: the database could not be read.
     """
     query = _validation(run_ids, dimensions).order_by(ScoreRow.run_id, ScoreRow.epoch)
-    return _frame(engine, query, {"ccc": float})
+    return as_frame(engine, query, ("ccc",))
 
 
 def epochs(engine: sa.Engine, run_ids: Collection[int]) -> pd.DataFrame:
@@ -45,8 +46,9 @@ def epochs(engine: sa.Engine, run_ids: Collection[int]) -> pd.DataFrame:
     Raises:
         DatabaseError: the database could not be read.
     """
-    types = {"train_s": float, "fill_s": float, "ccc": float, "paid": bool}
-    return _frame(engine, _epochs(run_ids), types)
+    found = as_frame(engine, _epochs(run_ids), ("train_s", "fill_s", "ccc"))
+    typed: pd.DataFrame = found.astype({"paid": bool})
+    return typed
 
 
 def _validation(run_ids: Collection[int], dimensions: Collection[str]) -> sa.Select[Any]:
@@ -105,9 +107,3 @@ def _epochs(run_ids: Collection[int]) -> sa.Select[Any]:
 
 def _seconds(phase: str) -> sa.ColumnElement[Any]:
     return sa.func.sum(sa.case((PhaseRow.phase == phase, PhaseRow.wall_s)))
-
-
-def _frame(engine: sa.Engine, query: sa.Select[Any], types: dict[str, Any]) -> pd.DataFrame:
-    with translated(engine.url), engine.connect() as connection:
-        # Columns without rows, or with NULL alone, would otherwise hold objects.
-        return pd.read_sql_query(query, connection, dtype=types)

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from serbench.harness.records import EnvironmentRow, MachineRow, RunRow, translated
+from serbench.harness.records import EnvironmentRow, MachineRow, RunRow
 from serbench.leaderboard.configurations import CONFIGURATION
-from serbench.leaderboard.queries import as_text, run_rows
+from serbench.leaderboard.queries import as_dicts, as_text, run_rows
 from serbench.leaderboard.settings import OF_ENVIRONMENT, OF_MACHINE
 
 __all__ = ["FILTERS", "fitted", "kinds", "newest"]
@@ -47,8 +47,7 @@ def kinds(engine: sa.Engine) -> list[dict[str, Any]]:
     Raises:
         DatabaseError: the database could not be read.
     """
-    with translated(engine.url), engine.connect() as connection:
-        return [dict(row) for row in connection.execute(_counted()).mappings()]
+    return as_dicts(engine, _counted())
 
 
 def _counted() -> sa.Select[Any]:
@@ -114,7 +113,7 @@ def _later() -> sa.ScalarSelect[Any]:
 
 
 def fitted(engine: sa.Engine, run_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A run, and those that ended well in its place, oldest first, as `queries.run_rows`.
+    """A run that failed, and those that ended well in its place, oldest first, as `run_rows`.
 
     Of each configuration there is the newest; a few more where the database words the same
     settings in two ways.

@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 BEST = 100
-"""So many rows of a group, the best by their scores, have intervals and a rank: these take all that
-their runs predicted, and a bootstrap of it. No suite is as large as that."""
+"""So many rows of a group, the best by their scores, have intervals, a rank and curves: these take
+all that their runs predicted, and a bootstrap of it. No suite is as large as that."""
 
 REFERENCE = "full"
 """The strategy whose plain fp32 run, without cache, is what speed-ups are told against."""
@@ -329,12 +329,9 @@ class _Ranking:
 
     def _front(self) -> list[bool]:
         """Whether nothing else is as good in score, time and memory, and better in one of them."""
-        vram = any(member.peak("peak_vram_bytes") is not None for member in self.members)
-        # Mapped pages of a cache, which the system may drop, are no cost of the strategy.
-        memory = "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
         return _not_dominated(
             [
-                (loss, member.epoch_s, member.peak(memory))
+                (loss, member.epoch_s, member.peak(self.group.memory))
                 for loss, member in zip(self.losses, self.members, strict=True)
             ]
         )

@@ -171,7 +171,7 @@ def recommend(
     """What to take in each group of rows that compare.
 
     Of what is within the limits, the quickest of those that cannot be told from the best; the best
-    itself where nothing can be told.
+    itself where nothing can be told. Where more than `BEST` are, only these are asked.
 
     Args:
         runs: from `queries.configurations`
@@ -209,9 +209,6 @@ class _Choosing:
         self.keys = group.scored(by)
         self.draws = Draws(group.members, found)
         self.ccc = group.scored("ccc")
-        # Of all members, or of none: what a GPU holds does not compare with what a host does.
-        vram = any(m.peak("peak_vram_bytes") is not None for m in group.members)
-        self.memory = "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
         losses = {id(m): self._loss(m) for m in group.members}
         self.losses = {key: loss for key, loss in losses.items() if loss is not None}
         self.candidates = [m for m in group.members if id(m) in self.losses]
@@ -232,7 +229,7 @@ class _Choosing:
     def _figures(self, member: Configuration) -> dict[str, float | None]:
         cache_bytes = member.peak("cache_bytes")
         return {
-            "memory_bytes": member.peak(self.memory),
+            "memory_bytes": member.peak(self.group.memory),
             "epoch_s": member.epoch_s,
             "run_s": member.run_s,
             "disk_bytes": cache_bytes if member.newest["cached"] else 0,
@@ -368,7 +365,8 @@ class _Choosing:
         best = min(equals, key=self.loss)
         score = f"{self._extreme} {self._goal} ({best.score(self.keys):.3f}) {among}"
         others = len(equals) - 1
-        several = f"{others} other{'s' if others > 1 else ''} cannot be told apart from it"
+        asked = f" of the next {BEST - 1}" if len(order) > BEST else ""
+        several = f"{others} other{'s' if others > 1 else ''}{asked} cannot be told apart from it"
         if not others:
             return f"It has {score}. {self._alone(order)}"
         if order[0] is best:
@@ -380,8 +378,8 @@ class _Choosing:
 
     def _alone(self, order: Sequence[Configuration]) -> str:
         if self._told_apart(order[0], order[1])["apart"] is not None:
-            asked = f"of the {BEST} best " if len(order) > BEST else ""
-            return f"Every other one {asked}can be told apart from it."
+            each = f"Each of the next {BEST - 1}" if len(order) > BEST else "Every other one"
+            return f"{each} can be told apart from it."
         many = f"{self.draws.speakers} test speakers"
         return f"Whether that is more than chance cannot be told: there are {many}."
 
@@ -478,4 +476,6 @@ def command(member: Configuration) -> str:
         numbers = member.fold_numbers
         several = ",".join(map(str, numbers)) if len(numbers) < run["folds"] else "all"
         words += ["--folds", f"{several}/{run['folds']}"]
+    if run["tested_on"] != run["corpus"]:
+        words += ["--test-corpus", run["tested_on"]]
     return shlex.join(words)

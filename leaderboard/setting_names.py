@@ -49,5 +49,6 @@ def group_names(groups: Sequence[Group]) -> dict[str, str]:
 def _folds_name(group: Group) -> str:
     first = group.members[0]
     if not first.folds:
-        return "the corpus's split" if first.seeds else "no run that ended well"
+        well = any(member.seeds for member in group.members)
+        return "the corpus's split" if well else "no run that ended well"
     return folds_told({"folds": first.newest["folds"], "fold_numbers": first.fold_numbers})

@@ -67,7 +67,7 @@ def quartiles(each: pd.DataFrame) -> pd.DataFrame:
 
 
 def enrolled(rows: Sequence[Row], scores: pd.DataFrame) -> pd.DataFrame:
-    """The CCC of annotators who enrolled, mean over seeds (and folds).
+    """The CCC of annotators who enrolled, mean over seeds (and folds); NaN if one has none.
 
     Args:
         rows: of one group, in the order that is wanted
@@ -85,11 +85,15 @@ def enrolled(rows: Sequence[Row], scores: pd.DataFrame) -> pd.DataFrame:
         by=pd.Categorical(scores["way"].map(STAND_INS), list(STAND_INS.values()), ordered=True),
     ).rename(columns={"corpus": "Corpus", "ratings": "Ratings", "by": "Predicted by"})
     who = ["Configuration", "Corpus", "Ratings", "Predicted by"]
-    means = given.pivot_table("ccc", who, "dimension", aggfunc="mean", observed=True)
+    means = given.pivot_table("ccc", who, "dimension", aggfunc=_whole_mean, observed=True)
     known = [name for name in DIMENSIONS if name in means]
     titled = means[known].rename(columns=str.capitalize).rename_axis(columns=None)
     frame: pd.DataFrame = titled.reset_index()
     return frame
+
+
+def _whole_mean(values: pd.Series[float]) -> float:
+    return float(values.mean(skipna=False))
 
 
 def cells(spreads: Spreads, utterance: str | None) -> dict[str, pd.DataFrame]:

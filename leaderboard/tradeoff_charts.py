@@ -74,7 +74,9 @@ def plotted(rows: Sequence[Row], standing: pd.DataFrame, x: str, y: str) -> pd.D
     for axis, measure in (("x", x), ("y", y)):
         columns = [name for name in AXES if name[0] == axis]
         frame[columns] /= SCALES[measure][0] if measure in SCALES else 1.0
-    frame["opacity"] = (FAINT + (1 - FAINT) * frame["share"]).fillna(1.0)
+    # Rows that are not among the nearest to the front; or all of them, where nothing is told.
+    untold = FAINT if frame["share"].notna().any() else 1.0
+    frame["opacity"] = (FAINT + (1 - FAINT) * frame["share"]).fillna(untold)
     plain: pd.DataFrame = frame.reset_index(drop=True)
     return plain
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ SIZES = {1400: 900, 390: 844}
 """Pixels of width to those of height."""
 TALLEST = 2_400
 """Pixels of a page that are shown; nobody reads more in a document."""
-LACKING = "No row here predicts annotators"
+BOXES = ("Machine", "Corpus", "Backbone", "Setting")
+"""Beside the page, each with what those before it leave to choose."""
 
 
 def main() -> None:
@@ -48,13 +50,20 @@ def with_annotators(chromium: Any, address: str) -> str:
     """The address of the first comparison whose rows predict annotators or distributions."""
     page = chromium.new_page(viewport={"width": 1400, "height": 900})
     opened(page, address)
-    for machine in options(page, "Machine"):
-        choose(page, "Machine", machine)
-        for setting in options(page, "Setting"):
-            choose(page, "Setting", setting)
-            if not page.get_by_text(LACKING).count():
-                return str(page.url)
+    for _ in settings(page, BOXES):
+        if page.get_by_role("heading", level=2).count():
+            return str(page.url)
     raise SystemExit("no row of this database predicts annotators or distributions")
+
+
+def settings(page: Any, boxes: Sequence[str]) -> Iterator[None]:
+    """Choose all that there is to choose, one after the other."""
+    if not boxes:
+        yield
+        return
+    for option in options(page, boxes[0]):
+        choose(page, boxes[0], option)
+        yield from settings(page, boxes[1:])
 
 
 def options(page: Any, title: str) -> list[str]:

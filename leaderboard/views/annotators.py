@@ -8,13 +8,13 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS, annotated
-from serbench.leaderboard import charts, queries, queries_enrolment, spreads, tables
+from serbench.harness.metrics import DIMENSIONS, ENROLLED, METRICS, RANKINGS, annotated
+from serbench.leaderboard import charts, spreads, tables
 from serbench.leaderboard.contrasts import named
 from serbench.leaderboard.queries import Spreads
-from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.ranking import BEST, Row
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import Version, distributions, persons, seeds
+from serbench.leaderboard.views.reading import distributions, enrolled, persons, seeds
 
 __all__ = ["page"]
 
@@ -26,7 +26,7 @@ DISTRIBUTIONS = (
     "Of an utterance's ratings over activation and valence, each on a scale from -1 to 1: what was "
     "rated, beside what was predicted. The numbers are shares, which add up to 1."
 )
-ENROLLED = {
+COLUMNS = {
     "Corpus": "Tested on, and not trained on.",
     "Ratings": "That each annotator enrolled with, of utterances that are not tested.",
     "Predicted by": (
@@ -38,15 +38,18 @@ ENROLLED = {
 
 
 def page(chosen: Chosen) -> None:
-    """Draw single annotators in all rows, and the distributions of one row."""
+    """Draw single annotators in all rows, who enrolled, and the distributions of one row."""
     rows = chosen.rows
     rated = [row for row in rows if RANKINGS["annotator_ccc"].of(vars(row)) is not None]
+    newcomers = who_enrolled(chosen)
     spread = [row for row in rows if row.tvd is not None]
-    if not rated and not spread:
+    if not rated and newcomers.empty and not spread:
         st.info("No row here predicts annotators or distributions; `serbench run --head` does.")
         return
     if rated:
         show_persons(rated, chosen)
+    if not newcomers.empty:
+        show_enrolled(spreads.enrolled(rows, newcomers))
     if spread:
         show_distributions(spread, chosen)
 
@@ -54,6 +57,9 @@ def page(chosen: Chosen) -> None:
 def show_persons(rows: Sequence[Row], chosen: Chosen) -> None:
     """How well single annotators are predicted, by row."""
     st.header("Single annotators")
+    if len(rows) > BEST:
+        st.caption(f"In the first {BEST} of {len(rows)} rows.")
+    rows = rows[:BEST]
     run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
     found = persons(chosen.path, chosen.version, run_ids, chosen.test_corpus)
     each = spreads.persons(rows, found)
@@ -75,7 +81,6 @@ def show_persons(rows: Sequence[Row], chosen: Chosen) -> None:
         "from the lowest to the highest annotator, box from the first to the third quartile, tick "
         "at the median."
     )
-    show_enrolled(rows, run_ids, chosen)
 
 
 def meaning(dimension: str, ways: Collection[str]) -> str:
@@ -88,18 +93,22 @@ def meaning(dimension: str, ways: Collection[str]) -> str:
     return "\n\n".join(told)
 
 
-def show_enrolled(rows: Sequence[Row], run_ids: tuple[int, ...], chosen: Chosen) -> None:
-    """How well newcomers of further corpora are predicted, if some enrolled with a few ratings."""
+def who_enrolled(chosen: Chosen) -> pd.DataFrame:
+    """Scores of newcomers of further corpora, or of the one that is chosen, by run."""
+    run_ids = tuple(run_id for row in chosen.rows for run_id in row.run_ids)
     found = enrolled(chosen.path, chosen.version, run_ids)
-    if chosen.test_corpus is not None:
-        found = found[found["corpus"] == chosen.test_corpus]
-    if found.empty:
-        return
-    frame = spreads.enrolled(rows, found)
-    st.subheader("Annotators who enrolled")
-    texts = {**tables.explanations(frame), **ENROLLED}
+    its: pd.DataFrame = found[found["corpus"] == (chosen.test_corpus or found["corpus"])]
+    return its
+
+
+def show_enrolled(frame: pd.DataFrame) -> None:
+    """How well newcomers are predicted who enrolled with a few ratings."""
+    st.header("Annotators who enrolled")
+    texts = {**tables.explanations(frame), **COLUMNS}
     scores = {
-        name.capitalize(): st.column_config.NumberColumn(format="%.3f", help=annotated(name))
+        name.capitalize(): st.column_config.NumberColumn(
+            format="%.3f", help=annotated(name, ENROLLED)
+        )
         for name in DIMENSIONS
     }
     others = {name: st.column_config.Column(help=text) for name, text in texts.items()}
@@ -108,7 +117,7 @@ def show_enrolled(rows: Sequence[Row], run_ids: tuple[int, ...], chosen: Chosen)
     )
     st.caption(
         "Annotators of a further corpus, whom no model here has learnt from, each enrolled with a "
-        "few ratings, by which others stand for them. CCC as above, mean over seeds."
+        "few ratings, by which others stand for them. Mean over seeds."
     )
 
 
@@ -180,9 +189,3 @@ def show_agreement(told: Spreads) -> None:
         "who rated which utterance, so that agreement of one rater with another, or Krippendorff's "
         "alpha, cannot be told here: `serbench corpus check` tells it from the corpus."
     )
-
-
-@st.cache_data(show_spinner=False, ttl=60, max_entries=4)
-def enrolled(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
-    """The scores of annotators who enrolled with runs; `version` keys the cache."""
-    return queries_enrolment.enrolled(queries.open_for_reading(path), run_ids)

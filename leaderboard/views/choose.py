@@ -56,16 +56,13 @@ BOXES = {
 
 def page(chosen: Chosen) -> None:
     """Draw it."""
-    limits = chosen_limits(chosen.rows)
-    given = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
-    show_recommendation(recommended(*given, limits, chosen))
+    limits = chosen_limits(chosen.rows, chosen.group.memory)
+    key = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
+    show_recommendation(recommended(*key, limits, chosen))
 
 
-def chosen_limits(rows: Sequence[Row]) -> Limits:
+def chosen_limits(rows: Sequence[Row], memory: str) -> Limits:
     """What the reader allows, to be typed or to be found with a slider; nothing is no limit."""
-    memory = "peak_host_anonymous_bytes"
-    if any(row.peak_vram_bytes is not None for row in rows):
-        memory = "peak_vram_bytes"
     measures = dict(zip(LIMITED, (memory, "epoch_s", "run_s", "cache_bytes", "ccc"), strict=True))
     columns = [column for _ in range(2) for column in st.columns(3)]
     given = {
@@ -213,7 +210,7 @@ def show_rulings(found: Recommendation) -> None:
     st.caption(f"{found.fitting} of {found.candidates} configurations are within all limits.")
 
 
-@st.cache_data(show_spinner="Choosing", ttl=60, max_entries=32)
+@st.cache_data(show_spinner="Choosing", max_entries=32)
 def recommended(
     path: str, version: Version, group: str, by: str, limits: Limits, _chosen: Chosen
 ) -> Recommendation:

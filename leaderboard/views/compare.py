@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pandas as pd
 import streamlit as st
 
 from serbench.harness.metrics import DIMENSIONS, METRICS, RANKINGS
-from serbench.leaderboard import compare_charts, contrasts, queries
+from serbench.leaderboard import compare_charts, contrasts
 from serbench.leaderboard.contrasts import ERRORS, FEWEST_UTTERANCES, Shared
 from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import Version, compared, seeds, validation
+from serbench.leaderboard.views.reading import compared, predictions, seeds, validation
 
 __all__ = ["page"]
 
@@ -22,16 +21,16 @@ Runs = Mapping[str, tuple[int, ...]]
 """Ids of the runs of each chosen row, by the row's name."""
 
 
-def page(given: Chosen) -> None:
+def page(chosen: Chosen) -> None:
     """Draw rows of the reader's choice, each set against the first."""
-    names = contrasts.named([row for row in given.rows if row.runs])
+    names = contrasts.named([row for row in chosen.rows if row.runs])
     if len(names) < 2:
         st.info("There are no two rows here whose runs ended well.")
         return
     if not {*names} & {*st.session_state.get("rows", ())}:
         # Those of another corpus would leave none.
         st.session_state.pop("rows", None)
-    chosen = st.multiselect(
+    picked = st.multiselect(
         "Rows, each of which is set against the first",
         list(names),
         default=list(names)[:2],
@@ -39,20 +38,20 @@ def page(given: Chosen) -> None:
         bind="query-params",
         max_selections=compare_charts.MOST_ROWS,
     )
-    if len(chosen) < 2:
+    if len(picked) < 2:
         st.info("Choose two rows or more.")
         return
-    runs = {name: names[name].run_ids for name in chosen}
-    show_differences(runs, given)
-    if not names[chosen[0]].cost_only:
-        show_where(runs, given)
+    runs = {name: names[name].run_ids for name in picked}
+    show_differences(runs, chosen)
+    if not names[picked[0]].cost_only:
+        show_where(runs, chosen)
 
 
-def show_differences(runs: Runs, given: Chosen) -> None:
+def show_differences(runs: Runs, chosen: Chosen) -> None:
     """Every score and cost of the rows, and what can be told of their differences."""
     (first, its), *others = runs.items()
     told = {
-        name: compared(given.path, given.version, ids, its, given.test_corpus, given.group)
+        name: compared(chosen.path, chosen.version, ids, its, chosen.test_corpus, chosen.group)
         for name, ids in others
     }
     scores = contrasts.scores(told)
@@ -192,12 +191,3 @@ def show_curves(runs: Runs, of: Mapping[int, int], dimension: str, chosen: Chose
         alt=f"CCC of {dimension} on the validation split, by epoch, a line a row",
     )
     st.caption("Mean over seeds, in a band from the lowest seed to the highest.")
-
-
-@st.cache_data(show_spinner="Reading the predictions", ttl=60, max_entries=4)
-def predictions(
-    path: str, version: Version, run_ids: tuple[int, ...], test_corpus: str | None
-) -> pd.DataFrame:
-    """The test predictions of runs; `version` keys the cache."""
-    engine = queries.open_for_reading(path)
-    return queries.predictions(engine, run_ids, test_corpus=test_corpus)

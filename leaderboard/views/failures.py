@@ -25,15 +25,15 @@ MOST = 500
 LINK = st.column_config.LinkColumn("Run", display_text=r"run=(\d+)$")
 
 
-def page(given: Chosen) -> None:
+def page(chosen: Chosen) -> None:
     """Draw it, whatever comparison is chosen."""
-    kinds = failure_kinds(given.path, given.version)
+    kinds = failure_kinds(chosen.path, chosen.version)
     if not kinds:
         st.success("Nothing failed: every run in this database ended well.")
         return
     st.caption("All runs of the database that did not end well, of whichever comparison.")
     wanted = _filters(kinds)
-    shown = failures_of(given.path, given.version, wanted, MOST)
+    shown = failures_of(chosen.path, chosen.version, wanted, MOST)
     if not shown:
         st.info("No run that did not end well has all of these together.")
         return
@@ -46,7 +46,7 @@ def page(given: Chosen) -> None:
     count = failures.count(kinds, wanted)
     if count > len(shown):
         st.caption(f"The newest {len(shown):,} of {count:,}; the boxes above find the others.")
-    show_failure(_one(shown), given)
+    show_failure(_one(shown), chosen)
 
 
 def _filters(kinds: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
@@ -75,7 +75,7 @@ def _written(kind: Mapping[str, Any], key: str) -> str:
 def _one(shown: Sequence[Run]) -> Run:
     """The failure that the reader wants to know more of."""
     by_id = {run["id"]: run for run in shown}
-    chosen = st.selectbox(
+    number = st.selectbox(
         "Run that did not end well",
         list(by_id),
         format_func=lambda number: run_choice.label(by_id[number], whole=True),
@@ -83,12 +83,12 @@ def _one(shown: Sequence[Run]) -> Run:
         bind="query-params",
         required=True,
     )
-    return by_id.get(chosen, shown[0])
+    return by_id.get(number, shown[0])
 
 
-def show_failure(failure: Run, given: Chosen) -> None:
+def show_failure(failure: Run, chosen: Chosen) -> None:
     """Why a run did not end well, and what to do about it."""
-    whole = one_run(given.path, given.version, failure["id"])
+    whole = one_run(chosen.path, chosen.version, failure["id"])
     st.caption("Message")
     st.code(whole["message"] or whole["status"], language=None, wrap_lines=True)
     if whole["traceback"]:
@@ -97,7 +97,7 @@ def show_failure(failure: Run, given: Chosen) -> None:
     st.caption("Command that repeats it, and whatever else of its command is not finished")
     st.code(run_choice.repeating(whole), language=None, wrap_lines=True)
     if failure["status"] == "oom":
-        _show_fits(fits_of(given.path, given.version, failure["id"]))
+        _show_fits(fits_of(chosen.path, chosen.version, failure["id"]))
     else:
         st.subheader("What to do")
         st.markdown(_listed(failures.advice(failure["status"])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import pandas as pd
@@ -28,7 +27,7 @@ MOST_WEIGHT = 10
 ROW = "row"
 """Names the chosen row in the address."""
 RUN_PAGE = "run"
-"""Address of the page of one run, and the name of its module."""
+"""Address of the page of one run."""
 
 
 def page(chosen: Chosen) -> None:
@@ -224,8 +223,6 @@ def _show_runs(row: Row) -> None:
     st.text(row.name)
     if not row.run_ids:
         st.caption("None of its runs ended well.")
-    if find_spec(f"serbench.leaderboard.views.{RUN_PAGE}") is None:
-        return
     # Streamlit knows pages by their address, whatever they draw.
     target = st.Page(lambda: None, title="Run", url_path=RUN_PAGE)
     with st.container(horizontal=True):
@@ -239,13 +236,14 @@ def _show_runs(row: Row) -> None:
 
 
 def _show_legend(rows: Sequence[Row], shown: Sequence[Row]) -> None:
+    curves_of = f"The first {BEST} by rank have a curve. " if len(shown) > BEST else ""
     part = (
         f"{len(shown)} of the {len(rows)} rows of this comparison are shown; ranks are among all. "
         if len(shown) < len(rows)
         else ""
     )
     st.caption(
-        f"{part}Rows that share a rank cannot be told apart: the 95 % interval of their "
+        f"{part}{curves_of}Rows that share a rank cannot be told apart: the 95 % interval of their "
         "difference, from a bootstrap over speakers and seeds, includes zero, or it is no larger "
         "than a run's from its own repeat. Rows of cost only share ranks by seconds. ● marks rows "
         f"that no other beats in {RANKINGS[rows[0].ranked_by].label}, time and memory together. "

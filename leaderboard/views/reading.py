@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,10 +15,12 @@ import streamlit as st
 from serbench.harness import strategy
 from serbench.harness.errors import SerbenchError
 from serbench.harness.metrics import RANKED_DIMENSIONS
+from serbench.harness.records import database_url
 from serbench.leaderboard import (
     comparison,
     failures,
     queries,
+    queries_enrolment,
     queries_epochs,
     queries_failures,
     ranking,
@@ -38,6 +41,8 @@ __all__ = [
     "current_sources",
     "database",
     "distributions",
+    "enrolled",
+    "epochs",
     "failure_kinds",
     "failures_of",
     "fits_of",
@@ -45,8 +50,8 @@ __all__ = [
     "one_run",
     "parts_of",
     "persons",
+    "predictions",
     "ranked",
-    "run_predictions",
     "seeds",
     "validation",
     "version",
@@ -54,6 +59,8 @@ __all__ = [
 
 
 Version: TypeAlias = tuple[tuple[int, int], ...]
+SERVED_S = 60
+"""Seconds for which what was read of a server is shown, for it does not say when it changes."""
 
 
 def database() -> str:
@@ -65,16 +72,19 @@ def database() -> str:
 
 
 def version(url_or_path: str) -> Version:
-    """Changes whenever the database's file or its write-ahead log does.
+    """Changes whenever the database's file or its write-ahead log does; for a server, in time.
 
     A log without anything in it is made by reading, and says nothing.
     """
-    files = [Path(f"{url_or_path}{suffix}") for suffix in ("", "-wal")]
+    url = database_url(url_or_path)
+    if url.get_backend_name() != "sqlite":
+        return ((int(time.time()) // SERVED_S, 0),)
+    files = [Path(f"{url.database}{suffix}") for suffix in ("", "-wal")]
     stats = [file.stat() for file in files if file.is_file()]
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats if stat.st_size)
 
 
-@st.cache_data(show_spinner="Reading the settings", ttl=60, max_entries=4)
+@st.cache_data(show_spinner="Reading the settings", max_entries=4)
 def all_settings(url_or_path: str, version: Version) -> list[Setting]:
     """What a database has runs of, first what has scores, and of that the newest.
 
@@ -85,7 +95,7 @@ def all_settings(url_or_path: str, version: Version) -> list[Setting]:
 
 
 # Not copied for every look at it: nothing in a group can be changed.
-@st.cache_resource(show_spinner="Reading the runs", ttl=60, max_entries=2)
+@st.cache_resource(show_spinner="Reading the runs", max_entries=8)
 def groups_of(
     url_or_path: str,
     version: Version,
@@ -103,7 +113,7 @@ def groups_of(
 
 
 # As `groups_of`.
-@st.cache_resource(show_spinner="Reading the predictions", ttl=60, max_entries=4)
+@st.cache_resource(show_spinner="Reading the predictions", max_entries=4)
 def parts_of(
     url_or_path: str, version: Version, run_ids: tuple[int, ...], test_corpus: str | None
 ) -> Parts:
@@ -112,7 +122,7 @@ def parts_of(
     return parts(queries.evidence(engine, run_ids, test_corpus=test_corpus))
 
 
-@st.cache_data(show_spinner="Ranking the runs", ttl=60, max_entries=8)
+@st.cache_data(show_spinner="Ranking the runs", max_entries=8)
 def ranked(
     url_or_path: str,
     version: Version,
@@ -122,13 +132,13 @@ def ranked(
     test_corpus: str | None,
     _group: Group,
 ) -> list[Row]:
-    """The rows of a group from `groups_of`; its name and `version` key the cache."""
+    """The rows of a group from `groups_of`; all but the group itself, whose name it is, keys it."""
     best = tuple(sorted(ranking.runs_of_best(_group, by)))
     found = parts_of(url_or_path, version, best, test_corpus)
     return ranking.rank_group(_group, found, by=by, current=current)
 
 
-@st.cache_data(show_spinner="Comparing the rows", ttl=60, max_entries=32)
+@st.cache_data(show_spinner="Comparing the rows", max_entries=32)
 def compared(
     url_or_path: str,
     version: Version,
@@ -144,7 +154,7 @@ def compared(
     return comparison.of_group(_group, evidence, a, b)
 
 
-@st.cache_data(show_spinner=False, ttl=60, max_entries=16)
+@st.cache_data(show_spinner=False, max_entries=16)
 def validation(
     url_or_path: str,
     version: Version,
@@ -156,7 +166,7 @@ def validation(
     return queries_epochs.validation(engine, run_ids, dimensions)
 
 
-@st.cache_data(show_spinner="Reading the annotators", ttl=60, max_entries=4)
+@st.cache_data(show_spinner="Reading the annotators", max_entries=4)
 def persons(
     url_or_path: str,
     version: Version,
@@ -168,13 +178,13 @@ def persons(
     return queries.annotators(engine, run_ids, test_corpus=test_corpus)
 
 
-@st.cache_data(show_spinner=False, ttl=60, max_entries=32)
+@st.cache_data(show_spinner=False, max_entries=32)
 def seeds(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> dict[int, int]:
     """The seeds of runs; `version` keys the cache."""
     return queries.seeds(queries.open_for_reading(url_or_path), run_ids)
 
 
-@st.cache_data(show_spinner="Reading the distributions", ttl=60, max_entries=4)
+@st.cache_data(show_spinner="Reading the distributions", max_entries=4)
 def distributions(
     url_or_path: str,
     version: Version,
@@ -186,13 +196,13 @@ def distributions(
     return queries.spreads(engine, run_ids, test_corpus=test_corpus)
 
 
-@st.cache_data(show_spinner="Counting the failures", ttl=60, max_entries=4)
+@st.cache_data(show_spinner="Counting the failures", max_entries=4)
 def failure_kinds(url_or_path: str, version: Version) -> list[dict[str, Any]]:
     """What did not end well, counted; `version` keys the cache."""
     return queries_failures.kinds(queries.open_for_reading(url_or_path))
 
 
-@st.cache_data(show_spinner="Reading the failures", ttl=60, max_entries=8)
+@st.cache_data(show_spinner="Reading the failures", max_entries=8)
 def failures_of(
     url_or_path: str, version: Version, wanted: Mapping[str, str | None], most: int
 ) -> list[dict[str, Any]]:
@@ -200,14 +210,14 @@ def failures_of(
     return queries_failures.newest(queries.open_for_reading(url_or_path), wanted, most=most)
 
 
-@st.cache_data(show_spinner="Reading what fitted", ttl=60, max_entries=8)
+@st.cache_data(show_spinner="Reading what fitted", max_entries=8)
 def fits_of(url_or_path: str, version: Version, run_id: int) -> list[Fit]:
     """What would fit instead of a run; `version` keys the cache."""
     engine = queries.open_for_reading(url_or_path)
     return failures.fits(*queries_failures.fitted(engine, run_id))
 
 
-@st.cache_data(show_spinner="Reading the run", ttl=60, max_entries=32)
+@st.cache_data(show_spinner="Reading the run", max_entries=32)
 def one_run(url_or_path: str, version: Version, run_id: int | str) -> dict[str, Any]:
     """One run whole; `version` keys the cache.
 
@@ -217,16 +227,28 @@ def one_run(url_or_path: str, version: Version, run_id: int | str) -> dict[str, 
     return queries.run(queries.open_for_reading(url_or_path), run_id)
 
 
-@st.cache_data(show_spinner="Reading the predictions", ttl=60, max_entries=8)
-def run_predictions(
+@st.cache_data(show_spinner="Reading the predictions", max_entries=8)
+def predictions(
     url_or_path: str,
     version: Version,
-    run_id: int,
+    run_ids: tuple[int, ...],
     test_corpus: str | None,
 ) -> pd.DataFrame:
-    """What a run predicted of the test split of its corpus, or of a further one."""
+    """What runs predicted of a test split; `version` keys the cache."""
     engine = queries.open_for_reading(url_or_path)
-    return queries.predictions(engine, (run_id,), test_corpus=test_corpus)
+    return queries.predictions(engine, run_ids, test_corpus=test_corpus)
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def epochs(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
+    """The epochs of runs; `version` keys the cache."""
+    return queries_epochs.epochs(queries.open_for_reading(url_or_path), run_ids)
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def enrolled(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
+    """The scores of annotators who enrolled with runs; `version` keys the cache."""
+    return queries_enrolment.enrolled(queries.open_for_reading(url_or_path), run_ids)
 
 
 @st.cache_data(show_spinner=False, ttl=60)

@@ -15,7 +15,7 @@ from serbench.leaderboard import run_charts, run_choice
 from serbench.leaderboard.configurations import Configuration
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import one_run, run_predictions
+from serbench.leaderboard.views.reading import one_run, predictions
 
 __all__ = ["page"]
 
@@ -32,7 +32,7 @@ Run = Mapping[str, Any]
 def page(chosen: Chosen) -> None:
     """Draw it."""
     members = run_choice.members(chosen.rows, chosen.group)
-    asked = _asked(chosen.group.name)
+    asked = _asked(chosen.group.name, members)
     if asked is None and members:
         asked = str(run_choice.runs_of(members[0])[0]["id"])
     try:
@@ -46,13 +46,15 @@ def page(chosen: Chosen) -> None:
     show_run(run, chosen)
 
 
-def _asked(group: str) -> str | None:
-    """The run that the address names, unless the reader has turned to another comparison since."""
-    before = st.session_state.get(GROUP, group)
+def _asked(group: str, members: Sequence[Configuration]) -> str | None:
+    """The run that the address names, unless the reader has turned to a comparison without it."""
+    before, asked = st.session_state.get(GROUP, group), st.query_params.get(RUN)
     st.session_state[GROUP] = group
-    if before != group:
+    there = any(asked == str(run["id"]) for each in members for run in run_choice.runs_of(each))
+    if before != group and not there:
         st.query_params.pop(RUN, None)
-    return st.query_params.get(RUN)
+        return None
+    return asked
 
 
 def _choose(members: Sequence[Configuration], run_id: int | None) -> None:
@@ -175,18 +177,15 @@ def _meanings(memory: pd.DataFrame) -> str:
 
 
 def _show_predictions(run: Run, chosen: Chosen) -> None:
-    """Of the test split of the run's own corpus, or of a further one of the reader's choice."""
+    """Of the test split that is chosen beside the page, or of the run's own."""
     if run["status"] != "ok":
         return
-    corpora = [run["corpus"], *(each["name"] for each in run["elsewhere"] or ())]
-    tested_on = corpora[0]
+    others = [each["name"] for each in run["elsewhere"] or ()]
+    other = chosen.test_corpus if chosen.test_corpus in others else None
     st.subheader("Predictions")
-    if len(corpora) > 1:
-        tested_on = st.selectbox(
-            "Tested on", corpora, key="run_tested_on", bind="query-params", required=True
-        )
-    other = None if tested_on == run["corpus"] else tested_on
-    predicted = run_predictions(chosen.path, chosen.version, run["id"], other)
+    if others:
+        st.text(f"On the test split of {other or run['corpus']}.")
+    predicted = predictions(chosen.path, chosen.version, (run["id"],), other)
     known = [name for name in DIMENSIONS if name in set(predicted["dimension"])]
     if not known:
         st.info("This run kept no predictions of single utterances.")

@@ -13,8 +13,6 @@ from serbench.harness.metrics import RANKINGS, SCORED
 from serbench.leaderboard import (
     fronts,
     learning,
-    queries,
-    queries_epochs,
     ranking,
     tradeoff_charts,
 )
@@ -23,7 +21,7 @@ from serbench.leaderboard.sweeps import Line, sweeps
 from serbench.leaderboard.tradeoff_charts import SCALE_WORDS, Scale
 from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import Version
+from serbench.leaderboard.views.reading import Version, epochs
 
 __all__ = ["page"]
 
@@ -39,7 +37,7 @@ COSTS = (
 )
 GOODS = (*(name for name in RANKINGS if name not in SCORED), *SCORED, "audio_s_per_s")
 FIRST_CURVES = 6
-"""Rows whose curves are drawn until the reader chooses others: as many as colours tell apart."""
+"""Rows whose curves are drawn until the reader chooses others."""
 
 
 def page(chosen: Chosen) -> None:
@@ -154,7 +152,7 @@ def show_sweeps(chosen: Chosen) -> None:
     names = {f"{strategy}:{setting}": (strategy, setting) for strategy, setting in found}
     name = box("Setting of a strategy", {name: name for name in names}, "sweep")
     lines, setting = found[names[name]], names[name][1]
-    measures = [rows[0].ranked_by, "epoch_s", _memory(rows)]
+    measures = [chosen.ranked_by, "epoch_s", chosen.group.memory]
     shown = [
         key for key in measures if _known([row for line in lines for _, row in line.rows], key)
     ]
@@ -166,11 +164,6 @@ def show_sweeps(chosen: Chosen) -> None:
     )
 
 
-def _memory(rows: Sequence[Row]) -> str:
-    vram = any(row.peak_vram_bytes is not None for row in rows)
-    return "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
-
-
 def show_sweep(
     place: DeltaGenerator,
     lines: Sequence[Line],
@@ -179,8 +172,8 @@ def show_sweep(
     chosen: Chosen,
 ) -> None:
     """One measure against it."""
-    given = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
-    points = tradeoff_charts.swept(lines, figures(*given, measure, chosen), measure)
+    key = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
+    points = tradeoff_charts.swept(lines, figures(*key, measure, chosen), measure)
     names = [line.name for line in lines]
     place.altair_chart(
         tradeoff_charts.sweep(points, setting, measure, names),
@@ -192,6 +185,8 @@ def show_learning(chosen: Chosen) -> None:
     """Validation CCC against seconds, and when each row reaches a target."""
     st.subheader("Time to a CCC")
     rows = chosen.rows[: ranking.BEST]
+    if len(chosen.rows) > len(rows):
+        st.caption(f"Of the first {len(rows)} of {len(chosen.rows):,} rows of the ranking.")
     run_ids = tuple(run_id for row in rows for run_id in row.run_ids)
     each = learning.curves(rows, epochs(chosen.path, chosen.version, run_ids))
     if each.empty:
@@ -258,23 +253,17 @@ def _or_not(value: float, form: str) -> str:
     return "not reached" if math.isnan(value) else form.format(value)
 
 
-@st.cache_data(show_spinner="Drawing speakers and seeds", ttl=60, max_entries=32)
+@st.cache_data(show_spinner="Drawing speakers and seeds", max_entries=32)
 def stood(path: str, version: Version, group: str, x: str, y: str, _chosen: Chosen) -> pd.DataFrame:
     """Two measures of a group's rows; all but the last key the cache."""
     near = fronts.runs_near_front(_chosen.group, x, y)
     return fronts.standing(_chosen.group, _chosen.parts(near), x, y)
 
 
-@st.cache_data(show_spinner="Drawing speakers and seeds", ttl=60, max_entries=32)
+@st.cache_data(show_spinner="Drawing speakers and seeds", max_entries=32)
 def figures(
     path: str, version: Version, group: str, by: str, measure: str, _chosen: Chosen
 ) -> pd.DataFrame:
     """A measure of a group's rows; all but the last key the cache."""
     best = ranking.runs_of_best(_chosen.group, by)
     return fronts.measured(_chosen.group, _chosen.parts(best), measure)
-
-
-@st.cache_data(show_spinner=False, ttl=60, max_entries=8)
-def epochs(path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
-    """The epochs of runs; `version` keys the cache."""
-    return queries_epochs.epochs(queries.open_for_reading(path), run_ids)

@@ -109,7 +109,7 @@ def test_a_further_corpus_needs_a_test_split_and_a_dimension(tmp_path: Path) -> 
     own.write_text("\n".join([*lines, "c.wav,c,test,1"]), "utf-8")
     (tmp_path / "corpus.toml").write_text('name = "own"', "utf-8")
     assert planned("full", test_corpora=(str(tmp_path),))[0].elsewhere[0].name == "own"
-    with pytest.raises(RequestError, match="own tells no ratings of single annotators"):
+    with pytest.raises(RequestError, match="who gave a rating is not known of own"):
         planned("full", test_corpora=(str(tmp_path),), heads=("annotators",), enrol=3)
     other = tmp_path / "other"
     other.mkdir()

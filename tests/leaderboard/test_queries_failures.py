@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from serbench.harness import heads
-from serbench.leaderboard import queries_failures
+from serbench.leaderboard import queries_enrolment, queries_epochs, queries_failures
 
 
 def newest(recorder: Any, most: int = 9, **wanted: str) -> list[dict[str, Any]]:
@@ -97,6 +97,9 @@ def test_a_head_has_one_label_in_a_place(recorder: Any) -> None:
         queries_failures._counted(),
         queries_failures._newest({"status": "oom", "machine": "machine-1"}, 500),
         queries_failures._fitted(1),
+        queries_epochs._validation([1], ["valence"]),
+        queries_epochs._epochs([1]),
+        queries_enrolment._enrolled([1]),
     ],
 )
 def test_no_json_is_compared_which_postgresql_cannot(query: sa.Select[Any]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from serbench.harness.errors import RequestError
-from serbench.harness.plan import Training
+from serbench.harness.plan import CorpusRef, Elsewhere, Training
 from serbench.leaderboard import queries, recommendation
+from serbench.leaderboard.configurations import groups
 from serbench.leaderboard.recommendation import Limits, Recommendation
 
 GB = 10**9
@@ -81,10 +82,10 @@ def test_of_many_the_best_within_the_limits_are_told_apart(recorder: Any) -> Non
     found = told(recorder, epoch_s=60.0)
     assert names(found) == ("vera", "lora")
     assert found.apart is False
-    assert "1 other cannot be told apart from it" in found.reason
+    assert "1 other of the next 1 cannot be told apart from it" in found.reason
     alone = told(recorder)
     assert names(alone) == ("full", "dora")
-    assert "Every other one of the 2 best can be told apart from it." in alone.reason
+    assert "Each of the next 1 can be told apart from it." in alone.reason
 
 
 def test_a_limit_that_is_met_exactly_holds(filled: Any) -> None:
@@ -193,6 +194,17 @@ def test_the_command_asks_for_the_stored_settings(recorder: Any) -> None:
             "--cache-dtype float16 --folds 1/4"
         ).split()
     )
+
+
+def test_the_command_names_what_scores_are_of(recorder: Any) -> None:
+    other = Elsewhere(ref=CorpusRef("o"), name="other", hash="h", synthetic=False, derived=False)
+    recorder("full", elsewhere=(other,))
+    engine = queries.open_for_reading(str(recorder.path))
+    runs = queries.configurations(engine, test_corpus="other")
+    (group,) = groups(runs)
+    (member,) = group.members
+    words = shlex.split(recommendation.command(member))
+    assert words[-2:] == ["--test-corpus", "other"]
 
 
 def test_the_command_is_one_line_for_a_shell_whatever_the_names(recorder: Any) -> None:

@@ -38,6 +38,9 @@ def test_rows_are_read_in_their_units_and_fade_with_doubt(row: Make) -> None:
     assert points["opacity"].tolist() == [1, tradeoff_charts.FAINT]
     unsure = tradeoff_charts.plotted(rows, told.assign(share=float("nan")), "epoch_s", "ccc")
     assert unsure["opacity"].tolist() == [1, 1]
+    far = told.assign(share=[0.5, float("nan")])
+    points = tradeoff_charts.plotted(rows, far, "epoch_s", "ccc")
+    assert points["opacity"].tolist() == [pytest.approx(0.625), tradeoff_charts.FAINT]
 
 
 def test_the_chart_has_front_intervals_and_names(row: Make) -> None:

@@ -110,6 +110,13 @@ def test_annotators_who_enrolled_have_a_table(page: Any, recorder: Any) -> None:
     assert set(shown.dataframe[0].value["Corpus"]) == {"third"}
 
 
+def test_who_enrolled_is_told_where_nobody_rated_enough(page: Any, recorder: Any) -> None:
+    recorder("full", elsewhere=(*OTHERS,), enrol=5)
+    shown = page(recorder.path, "annotators")
+    assert [each.value for each in shown.header] == ["Annotators who enrolled"]
+    assert len(shown.dataframe[0].value) == 2 * 4
+
+
 def test_rows_without_annotators_have_no_such_section(page: Any, filled: Any) -> None:
     shown = page(filled.path, "annotators")
     assert not charts_of(shown)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serbench.harness.plan import CorpusRef, Elsewhere
+from serbench.leaderboard import queries
 
 OTHER = Elsewhere(ref=CorpusRef("o"), name="other", hash="h1", synthetic=False, derived=True)
 
@@ -56,13 +57,25 @@ def test_scores_may_be_of_a_further_corpus(page: Any, elsewhere: Any) -> None:
     assert any("derived from categories" in warning.value for warning in own.warning)
 
 
+def noted(read: Any, asked: list[str | None]) -> Any:
+    def reading(*given: Any, **told: Any) -> Any:
+        asked.append(told.get("test_corpus"))
+        return read(*given, **told)
+
+    return reading
+
+
 @pytest.mark.parametrize("view", ["tradeoffs", "choose", "compare", "annotators", "run"])
 def test_every_page_is_of_the_corpus_that_was_tested_on(
-    page: Any, elsewhere: Any, view: str
+    page: Any, elsewhere: Any, view: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[str | None] = []
+    for name in ("evidence", "predictions", "annotators", "spreads"):
+        monkeypatch.setattr(queries, name, noted(getattr(queries, name), asked))
     shown = page(elsewhere.path, view, tested_on="other")
     assert shown.selectbox(key="tested_on").value == "other"
     assert not shown.error
+    assert set(asked) == {"other"}
 
 
 def test_where_nothing_was_tested_elsewhere_nothing_is_asked(page: Any, filled: Any) -> None:
@@ -76,4 +89,14 @@ def test_versions_of_a_further_corpus_are_told_apart(page: Any, recorder: Any) -
     shown = page(recorder.path, tested_on="other")
     names = shown.selectbox(key="folds").options
     assert len({*names}) == 2
+    assert all(name.startswith("the corpus's split (") for name in names)
+
+
+def test_a_group_is_named_by_all_of_its_rows(page: Any, recorder: Any) -> None:
+    changed = Elsewhere(ref=CorpusRef("o"), name="other", hash="h2", synthetic=False, derived=True)
+    recorder("aaa", elsewhere=(OTHER,), status="oom")
+    for corpus in (OTHER, changed):
+        recorder("full", elsewhere=(corpus,), seed=len(corpus.hash))
+        recorder("lora", elsewhere=(corpus,))
+    names = page(recorder.path, tested_on="other").selectbox(key="folds").options
     assert all(name.startswith("the corpus's split (") for name in names)

@@ -116,9 +116,13 @@ def test_predictions_on_a_further_corpus(page: Any, recorder: Any) -> None:
         ref=CorpusRef("other"), name="other", hash="h", synthetic=False, derived=False
     )
     recorder("full", elsewhere=(other,))
-    shown = page(recorder.path, "run")
+    recorder("lora", noise=0.1)
+    shown = page(recorder.path, "run", run="1")
     before = shown.get("vega_lite_chart")[-1].proto
-    shown.selectbox(key="run_tested_on").select("other").run()
+    assert "On the test split of made-up." in {each.value for each in shown.text}
+    shown.selectbox(key="tested_on").select("other").run()
     assert not shown.exception
+    assert shown.query_params["run"] == "1"
+    assert "On the test split of other." in {each.value for each in shown.text}
     assert shown.get("vega_lite_chart")[-1].proto != before
     assert {*shown.dataframe[-1].value["Corpus"]} == {"made-up", "other"}
