@@ -52,9 +52,9 @@ def spec_of(label: str, device: str, **changes: Any) -> Spec:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Carries a run out in a process of its own, each one once."""
-    runner, known = Runner(), dict[tuple[str, str, int], Result]()
+    known: dict[tuple[str, str, int], Result] = {}
     caches = str(tmp_path_factory.mktemp("caches"))
 
     def run(label: str, device: str, repeat: int = 0) -> Result:
