@@ -41,11 +41,11 @@ every_kind = pytest.mark.parametrize(
 Ran = Callable[..., Result]
 
 
-def spec_of(label: str, device: str, **changes: Any) -> Spec:
+def spec_of(label: str, device: str, steps: int = STEPS, batch: int = 4, **changes: Any) -> Spec:
     request = Request(
         specs=(label,),
-        corpus="generated=speakers=3,utterances=16",
-        settings={"epochs": "2", "batch_size": str(16 // STEPS)},
+        corpus=f"generated=speakers=3,utterances={steps * batch}",
+        settings={"epochs": "2", "batch_size": str(batch)},
         device=device,
     )
     return dataclasses.replace(plan(request).specs[0], fresh_cache=True, **changes)
@@ -227,7 +227,7 @@ def test_steps_do_not_wait_for_the_device(
         epochs.append(found)
 
     monkeypatch.setattr(Trainer, "_train_epoch", watched)
-    spec = spec_of(label.replace("+fp16", ""), device)
+    spec = spec_of(label.replace("+fp16", ""), device, steps=2, batch=2)
     spec = dataclasses.replace(spec, variant=parse(label))
     worker.run(spec, lambda _: None, matmul_flops_per_s=1.0)
     # The first epoch waits for the states that go into a cache, and every one for its loss.
