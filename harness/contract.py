@@ -9,6 +9,7 @@ environment variable SERBENCH_PLUGINS names (several are parted as in PATH).
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -80,6 +81,11 @@ def encoder(family: str) -> Backbone:
 
 def sounds() -> Data:
     """Noise of several lengths whose loudness is its label, the same in every process."""
+    return copy.deepcopy(_sounds())
+
+
+@functools.cache
+def _sounds() -> Data:
     rng = np.random.default_rng(0)
     samples = rng.integers(1600, 4800, UTTERANCES)
     level = rng.uniform(-1, 1, (UTTERANCES, 2)).astype(np.float32)
@@ -176,6 +182,23 @@ def learn(
     return Learnt(losses, tested, trainer)
 
 
+def without_cache(
+    entry: Entry,
+    family: str = "wav2vec2",
+    *,
+    precision: Precision = "fp32",
+    head: Chosen | None = None,
+) -> Learnt:
+    """What a training without a cache gave: one for all tests that ask, so they only read it."""
+    variant = Variant(entry.name, entry.cls(), precision)
+    return _live(variant, family, head or heads.parse("consensus"))
+
+
+@functools.cache
+def _live(variant: Variant, family: str, head: Chosen) -> Learnt:
+    return learn(variant, family, Path(os.devnull), head=head)
+
+
 def trainer_frames(backbone: Backbone, data: Data) -> list[int]:
     """Frames of each utterance."""
     from serbench.harness.stages import Stages
@@ -215,9 +238,9 @@ def test_is_declared_so_that_it_can_be_named(entry: Entry) -> None:
 
 @every_strategy
 @every_family
-def test_trains_what_it_says_and_nothing_else(entry: Entry, family: str, tmp_path: Path) -> None:
+def test_trains_what_it_says_and_nothing_else(entry: Entry, family: str) -> None:
     """Something moves, no frozen tensor does, and the losses are numbers."""
-    learnt = learn(Variant(entry.name, entry.cls()), family, tmp_path)
+    learnt = without_cache(entry, family)
     assert len(learnt.losses) == EPOCHS
     assert all(math.isfinite(loss) for loss in learnt.losses)
 
@@ -225,8 +248,8 @@ def test_trains_what_it_says_and_nothing_else(entry: Entry, family: str, tmp_pat
 @every_strategy
 def test_gives_the_same_for_the_same_seed(entry: Entry, tmp_path: Path) -> None:
     """Two runs of one seed have the same losses, bit for bit."""
-    variant = Variant(entry.name, entry.cls())
-    first, second = (learn(variant, "wav2vec2", tmp_path) for _ in range(2))
+    first = without_cache(entry)
+    second = learn(Variant(entry.name, entry.cls()), "wav2vec2", tmp_path)
     assert first.losses == second.losses
     np.testing.assert_array_equal(first.predicted, second.predicted)
 
@@ -235,7 +258,7 @@ def test_gives_the_same_for_the_same_seed(entry: Entry, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_learns_the_same_from_the_cache(entry: Entry, precision: Precision, tmp_path: Path) -> None:
     """A cached run has the live run's losses, while the cache is filled and when it is full."""
-    live = learn(Variant(entry.name, entry.cls(), precision), "wav2vec2", tmp_path)
+    live = without_cache(entry, precision=precision)
     if live.trainer.stages.frozen_depth() == 0:
         pytest.skip("its first stage is trainable, so there is nothing to cache")
     cached = Variant(entry.name, entry.cls(), precision, cached=True)
@@ -268,9 +291,9 @@ def test_a_head_is_declared_so_that_it_can_be_named(head: Chosen) -> None:
 
 @every_head
 @every_strategy
-def test_a_head_goes_with_every_strategy(entry: Entry, head: Chosen, tmp_path: Path) -> None:
+def test_a_head_goes_with_every_strategy(entry: Entry, head: Chosen) -> None:
     """The losses are numbers, with dropout, adapters and whatever else the strategy does."""
-    learnt = learn(Variant(entry.name, entry.cls()), "wav2vec2", tmp_path, head=head)
+    learnt = without_cache(entry, head=head)
     assert len(learnt.losses) == EPOCHS
     assert all(math.isfinite(loss) for loss in learnt.losses)
     network = learnt.trainer.head
@@ -282,10 +305,9 @@ def test_a_head_goes_with_every_strategy(entry: Entry, head: Chosen, tmp_path: P
 
 
 @every_head
-def test_a_head_answers_for_every_utterance(head: Chosen, tmp_path: Path) -> None:
+def test_a_head_answers_for_every_utterance(head: Chosen) -> None:
     """Labels in what it predicts, masses that add up to 1, a rating for each that was given."""
-    first = next(_entries())
-    learnt = learn(Variant(first.name, first.cls()), "wav2vec2", tmp_path, head=head)
+    learnt = without_cache(next(_entries()), head=head)
     (answer,) = learnt.tested.answers
     count = len(learnt.tested.indices)
     predicts = torch.tensor(learnt.trainer.head.predicts or (True,) * len(KNOWN.dimensions))
@@ -308,7 +330,7 @@ def test_a_head_learns_the_same_from_the_cache(
 ) -> None:
     """A cached run has the live run's losses, whatever stands on the encoder."""
     frozen = next(entry for entry in _entries() if entry.cls.head_only)
-    live = learn(Variant(frozen.name, frozen.cls(), precision), "wav2vec2", tmp_path, head=head)
+    live = without_cache(frozen, precision=precision, head=head)
     cached = Variant(frozen.name, frozen.cls(), precision, cached=True)
     for _ in ("filling", "full"):
         again = learn(cached, "wav2vec2", tmp_path, head=head)

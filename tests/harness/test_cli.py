@@ -1,4 +1,8 @@
-"""The command line as people and scripts use it, in processes of its own."""
+"""The command line as people and scripts use it.
+
+Each verb has a process of its own once, and where a process ends by a signal; all else is in this
+one, through the same `main`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +45,9 @@ def serbench(*words: str, cwd: Path, **environment: str) -> subprocess.Completed
         env={**os.environ, "COLUMNS": "100", **environment},
         check=False,
     )
+
+
+Call = Callable[..., Any]
 
 
 def rows(db: Path, query: str) -> list[Any]:
@@ -116,30 +124,30 @@ def test_rank_json_has_what_scripts_rely_on(ran: Path) -> None:
     assert (failed["runs"], failed["failed"], failed["rank"]) == (0, 1, None)
 
 
-def test_rank_by_what_is_asked_for(ran: Path) -> None:
-    by_valence = json.loads(serbench("rank", "--by", "ccc_valence", "--json", cwd=ran).stdout)
+def test_rank_by_what_is_asked_for(ran: Path, call: Call) -> None:
+    by_valence = json.loads(call("rank", "--by", "ccc_valence", "--json", cwd=ran).out)
     assert {row["ranked_by"] for row in by_valence} == {"ccc_valence"}
-    by_tvd = json.loads(serbench("rank", "--by", "tvd", "--json", cwd=ran).stdout)
+    by_tvd = json.loads(call("rank", "--by", "tvd", "--json", cwd=ran).out)
     assert {(row["tvd"], row["rank"]) for row in by_tvd} == {(None, None)}
 
 
-def test_rank_prints_files_and_documents(ran: Path) -> None:
-    labels = [row["label"] for row in json.loads(serbench("rank", "--json", cwd=ran).stdout)]
-    lines = list(csv.DictReader(serbench("rank", "--format", "csv", cwd=ran).stdout.splitlines()))
+def test_rank_prints_files_and_documents(ran: Path, call: Call) -> None:
+    labels = [row["label"] for row in json.loads(call("rank", "--json", cwd=ran).out)]
+    lines = list(csv.DictReader(call("rank", "--format", "csv", cwd=ran).out.splitlines()))
     assert [line["Configuration"] for line in lines] == labels
     assert {(line["Corpus"], line["Backbone"]) for line in lines} == {("embedded", "tiny")}
     assert lines[-1]["Rank"] == ""
     assert float(lines[0]["Epoch (s)"]) > 0
-    markdown = serbench("rank", "--format", "markdown", cwd=ran).stdout
+    markdown = call("rank", "--format", "markdown", cwd=ran).out
     assert markdown.startswith("tiny on embedded, ")
     assert markdown.count("\n| ") == 2 + len(labels)
-    latex = serbench("rank", "--format", "latex", cwd=ran).stdout
+    latex = call("rank", "--format", "latex", cwd=ran).out
     assert latex.count(r" \\") == 1 + len(labels)
     assert "Throughput" not in markdown + latex
 
 
-def test_show_gives_one_run_whole(ran: Path) -> None:
-    run = json.loads(serbench("show", "2", "--json", cwd=ran).stdout)
+def test_show_gives_one_run_whole(ran: Path, call: Call) -> None:
+    run = json.loads(call("show", "2", "--json", cwd=ran).out)
     assert run["status"] == "ok"
     assert [epoch["epoch"] for epoch in run["epochs"]] == [0, 1]
     assert all(epoch["loss"] > 0 for epoch in run["epochs"])
@@ -162,14 +170,14 @@ def test_show_gives_one_run_whole(ran: Path) -> None:
         assert shown in page
 
 
-def test_two_rows_are_compared(ran: Path) -> None:
+def test_two_rows_are_compared(ran: Path, call: Call) -> None:
     page = serbench("compare", "full", "lora+bf16", cwd=ran, COLUMNS="80").stdout
     assert "A  full  (run 1; seed 0)" in page
     assert "B  lora:rank=8+bf16  (run 3; seed 0)" in page
     assert re.search(r"^act +-?0\.\d{3} \(", page, re.MULTILINE)
     assert re.search(r"^Epoch +\d+\.\d\d s +\d+\.\d\d s +\d+\.\d\d", page, re.MULTILINE)
     assert "No run was made twice" in page
-    (told,) = json.loads(serbench("compare", "1", "3", "--json", cwd=ran).stdout)
+    (told,) = json.loads(call("compare", "1", "3", "--json", cwd=ran).out)
     assert (told["a"]["run_ids"], told["b"]["run_ids"]) == ([1], [3])
     assert {each["dimension"] for each in told["ccc"]} == {
         "activation",
@@ -193,15 +201,15 @@ def test_two_rows_are_compared(ran: Path) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_one_message(
-    words: tuple[str, ...], message: str, ran: Path
+    words: tuple[str, ...], message: str, ran: Path, call: Call
 ) -> None:
-    done = serbench("compare", *words, cwd=ran)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    done = call("compare", *words, cwd=ran)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.error
+    assert "Traceback" not in done.error
 
 
-def test_a_configuration_is_recommended_within_limits(ran: Path) -> None:
+def test_a_configuration_is_recommended_within_limits(ran: Path, call: Call) -> None:
     page = serbench("recommend", "--max-disk", "0", cwd=ran, COLUMNS="80").stdout
     assert re.search(r"^Take (full|lora:rank=8\+bf16)$", page, re.MULTILINE)
     assert re.search(r"^disk +none +1 +1 +0 *$", page, re.MULTILINE)
@@ -209,23 +217,23 @@ def test_a_configuration_is_recommended_within_limits(ran: Path) -> None:
     assert max(map(len, table)) <= 80
     command = page[page.index("  serbench run ") :]
     assert max(map(len, command.splitlines())) <= 80
-    (found,) = json.loads(serbench("recommend", "--max-disk", "0", "--json", cwd=ran).stdout)
+    (found,) = json.loads(call("recommend", "--max-disk", "0", "--json", cwd=ran).out)
     assert found["chosen"]["disk_bytes"] == 0
     assert found["command"].split()[:2] == ["serbench", "run"]
     # It is one, and asks for what is there already.
     words = shlex.split(command.replace("\\\n", ""))
     assert words == shlex.split(found["command"])
-    again = serbench(*words[1:], "--device", "cpu", "--dry-run", "--json", cwd=ran)
-    assert [each["done"] for each in json.loads(again.stdout)] == [True]
+    again = call(*words[1:], "--device", "cpu", "--dry-run", "--json", cwd=ran)
+    assert [each["done"] for each in json.loads(again.out)] == [True]
 
 
-def test_where_nothing_fits_flags_are_told_that_do(ran: Path) -> None:
-    page = serbench("recommend", "--max-memory", "1MB", cwd=ran).stdout
+def test_where_nothing_fits_flags_are_told_that_do(ran: Path, call: Call) -> None:
+    page = call("recommend", "--max-memory", "1MB", cwd=ran).out
     assert "None of the 3 configurations here is within the limits." in page
     (flags,) = re.findall(r"^Nearest is .*: it fits with (.*)$", page, re.MULTILINE)
     assert flags.startswith("--max-memory ")
-    loosened = serbench("recommend", *flags.split(), cwd=ran)
-    assert "1 of 3 are within the limits" in loosened.stdout
+    loosened = call("recommend", *flags.split(), cwd=ran)
+    assert "1 of 3 are within the limits" in loosened.out
 
 
 @pytest.mark.parametrize(
@@ -240,43 +248,41 @@ def test_where_nothing_fits_flags_are_told_that_do(ran: Path) -> None:
     ],
 )
 def test_limits_that_make_no_sense_are_one_message(
-    words: tuple[str, ...], message: str, ran: Path
+    words: tuple[str, ...], message: str, ran: Path, call: Call
 ) -> None:
-    done = serbench("recommend", *words, cwd=ran)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("serbench: ")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    done = call("recommend", *words, cwd=ran)
+    assert (done.code, done.out) == (2, "")
+    assert done.error.startswith("serbench: ")
+    assert message in done.error
+    assert len(done.error.splitlines()) == 1
 
 
-def test_a_repeat_tells_the_noise_and_is_no_seed(tmp_path: Path) -> None:
+def test_a_repeat_tells_the_noise_and_is_no_seed(call: Call) -> None:
     words = ("run", "frozen", *SMALL, "--repeats", "1")
-    done = serbench(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "frozen  seed 0  " in done.stdout
-    assert "frozen  seed 0 repeat 1  " in done.stdout
-    assert "The same run twice differed by up to " in done.stdout
-    assert "0.000 in CCC (1 pair)" in done.stdout
-    (row,) = json.loads(serbench("rank", "--json", cwd=tmp_path).stdout)
+    done = call(*words)
+    assert done.code == 0, done.error
+    assert "frozen  seed 0  " in done.out
+    assert "frozen  seed 0 repeat 1  " in done.out
+    assert "The same run twice differed by up to " in done.out
+    assert "0.000 in CCC (1 pair)" in done.out
+    (row,) = json.loads(call("rank", "--json").out)
     assert (row["runs"], row["run_ids"], row["noise_pairs"]) == (1, [1], 1)
     assert row["noise_epoch_share"] > 0
-    listed = json.loads(serbench(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
+    listed = json.loads(call(*words, "--dry-run", "--json").out)
     assert [(each["repeat"], each["done"]) for each in listed] == [(0, True), (1, True)]
 
 
-def test_what_is_done_is_not_done_again(ran: Path) -> None:
-    done = serbench("run", "full", "lora+bf16", *SMALL, cwd=ran)
-    assert done.returncode == 0
-    assert "2 of 2 runs are in runs.db already" in done.stdout
-    assert "lora:rank=8+bf16" in done.stdout, "the same by another name"
+def test_what_is_done_is_not_done_again(ran: Path, call: Call) -> None:
+    done = call("run", "full", "lora+bf16", *SMALL, cwd=ran)
+    assert done.code == 0
+    assert "2 of 2 runs are in runs.db already" in done.out
+    assert "lora:rank=8+bf16" in done.out, "the same by another name"
     assert rows(ran / "runs.db", "SELECT count(*) FROM runs") == [(4,)]
 
 
-def test_what_failed_is_tried_again(ran: Path) -> None:
+def test_what_failed_is_tried_again(ran: Path, call: Call) -> None:
     listed = json.loads(
-        serbench(
-            "run", "full", "top-layers:layers=9", *SMALL, "--dry-run", "--json", cwd=ran
-        ).stdout
+        call("run", "full", "top-layers:layers=9", *SMALL, "--dry-run", "--json", cwd=ran).out
     )
     assert [(row["label"], row["done"]) for row in listed] == [
         ("full", True),
@@ -284,19 +290,19 @@ def test_what_failed_is_tried_again(ran: Path) -> None:
     ]
 
 
-def test_json_is_an_event_a_line(tmp_path: Path) -> None:
-    done = serbench("run", "frozen", *SMALL, "--json", cwd=tmp_path)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+def test_json_is_an_event_a_line(call: Call) -> None:
+    done = call("run", "frozen", *SMALL, "--json")
+    events = [json.loads(line) for line in done.out.splitlines()]
     assert [event["event"] for event in events] == ["started", "ended", "ranking"]
     assert events[1]["status"] == "ok"
     assert events[2]["rows"][0]["label"] == "frozen"
 
 
-def test_a_trained_model_is_kept_on_request(tmp_path: Path) -> None:
-    done = serbench("run", "frozen", "bottleneck", *SMALL, "--save", "models", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_trained_model_is_kept_on_request(tmp_path: Path, call: Call) -> None:
+    done = call("run", "frozen", "bottleneck", *SMALL, "--save", "models")
+    assert done.code == 0, done.error
     assert (tmp_path / "models" / "tiny-embedded" / "frozen-seed0" / "model.safetensors").is_file()
-    assert "cannot be merged into the library's classes" in done.stdout
+    assert "cannot be merged into the library's classes" in done.out
     kept = rows(tmp_path / "runs.db", "SELECT label, model_path FROM runs ORDER BY id")
     assert kept[0][1].endswith("frozen-seed0")
     assert kept[1] == ("bottleneck", None)
@@ -353,15 +359,14 @@ def test_an_interrupt_while_the_libraries_load_is_one_message(
     assert "Traceback" not in error
 
 
-def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
-    words = ("run", "frozen+cache", "weighted-sum+cache", *LONG)
+def test_a_killed_session_goes_on_with_what_is_missing(call: Call, tmp_path: Path) -> None:
+    words = ("run", "frozen+cache", "weighted-sum+cache", *LONG, "--cache-dir", "states")
     process = started(*words, cwd=tmp_path)
     wait_for_line(process, '"label": "weighted-sum+cache"')
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert rows(tmp_path / "runs.db", "SELECT label, status FROM runs") == [("frozen+cache", "ok")]
-    done = serbench(*words, cwd=tmp_path)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [json.loads(line) for line in call(*words).out.splitlines()]
     started_again = [event["label"] for event in events if event["event"] == "started"]
     assert started_again == ["weighted-sum+cache"]
     assert rows(tmp_path / "runs.db", "SELECT count(*) FROM runs WHERE status = 'ok'") == [(2,)]
@@ -393,14 +398,38 @@ def test_a_killed_session_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_message_and_exit_2(
+    words: tuple[str, ...],
+    message: str,
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "text.txt").write_text("this is no database, whatever its name may be\n" * 40)
+    done = call(*words)
+    assert done.code == 2, done.error
+    assert message in done.error + done.out
+    assert "Traceback" not in done.error
+    assert not (tmp_path / "runs.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "ful"), "serbench: there is no strategy 'ful'; did you mean full?"),
+        (("recommend", "--max-memory", "much"), "serbench: 'much' is no size"),
+        (("run", "--nonsense"), "No such option: --nonsense"),
+    ],
+)
+def test_bad_input_ends_a_process_so_too(
     words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "text.txt").write_text("this is no database, whatever its name may be\n" * 40)
-    done = serbench(*words, cwd=tmp_path, HF_HUB_CACHE=str(tmp_path))
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr + done.stdout
+    done = serbench(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "runs.db").exists()
+    assert len(done.stderr.splitlines()) == 1 or not message.startswith("serbench: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_list_starts_without_the_heavy_libraries() -> None:
@@ -429,29 +458,23 @@ def test_doctor_is_well(tmp_path: Path) -> None:
     assert found["bf16"]["well"]
 
 
-def test_the_cache_is_told_of_and_cleared(tmp_path: Path) -> None:
-    words = ("run", "frozen+cache", *SMALL, "--cache-dir", "states")
-    assert serbench(*words, cwd=tmp_path).returncode == 0
-    info = serbench("cache", "info", "--cache-dir", "states", "--json", cwd=tmp_path)
+def test_the_cache_is_told_of_and_cleared(call: Call, tmp_path: Path) -> None:
+    kept_in = ("--cache-dir", "states")
+    assert call("run", "frozen+cache", *SMALL, *kept_in).code == 0
+    info = serbench("cache", "info", *kept_in, "--json", cwd=tmp_path)
     (kept,) = json.loads(info.stdout)
     assert kept["filled"] == 1.0
     assert kept["facts"]["depth"] == "9"
     assert kept["bytes"] > 0
-    assert "freed" in serbench("cache", "clear", "--cache-dir", "states", cwd=tmp_path).stdout
-    assert (
-        json.loads(
-            serbench("cache", "info", "--cache-dir", "states", "--json", cwd=tmp_path).stdout
-        )
-        == []
-    )
+    assert "freed" in call("cache", "clear", *kept_in).out
+    assert json.loads(call("cache", "info", *kept_in, "--json").out) == []
 
 
-def test_a_strategy_from_scratch_runs(tmp_path: Path) -> None:
+def test_a_strategy_from_scratch_runs(call: Call, tmp_path: Path) -> None:
     assert serbench("new-strategy", "my-own", cwd=tmp_path).returncode == 0
-    words = ("run", "my-own", "--plugin", "my_own.py", *SMALL)
-    done = serbench(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "ok          my-own  seed 0" in done.stdout
+    done = call("run", "my-own", "--plugin", "my_own.py", *SMALL)
+    assert done.code == 0, done.error
+    assert "ok          my-own  seed 0" in done.out
 
 
 def test_a_head_from_scratch_is_tried_with_a_strategy_that_there_is(
@@ -466,10 +489,10 @@ def test_a_head_from_scratch_is_tried_with_a_strategy_that_there_is(
 
 
 @pytest.mark.data
-def test_emodb_by_its_folder_is_marked_as_derived(tmp_path: Path, emodb: Path) -> None:
-    done = serbench("run", "frozen", *SMALL, "--corpus", f"emodb={emodb}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "[derived]" in done.stdout
-    (row,) = json.loads(serbench("rank", "--json", cwd=tmp_path).stdout)
+def test_emodb_by_its_folder_is_marked_as_derived(call: Call, emodb: Path) -> None:
+    done = call("run", "frozen", *SMALL, "--corpus", f"emodb={emodb}")
+    assert done.code == 0, done.error
+    assert "[derived]" in done.out
+    (row,) = json.loads(call("rank", "--json").out)
     assert row["derived"] is True
     assert row["corpus"] == "emodb"

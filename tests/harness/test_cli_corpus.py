@@ -17,9 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from serbench.harness import cli
-
-Call = Callable[..., tuple[int, str, str]]
+Call = Callable[..., Any]
 PLUGIN = '''"""Damages a file once the run has begun."""
 
 import pathlib
@@ -38,28 +36,9 @@ class Careless(Strategy):
 
     def adapt(self, backbone):
         backbone.freeze()
-        path = pathlib.Path("mine/a1.flac")
+        path = pathlib.Path("{path}")
         path.write_bytes(path.read_bytes()[:9000])
 '''
-
-
-@pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Call:
-    """Run a command in this process, in a folder of its own: exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def called(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["serbench", *words])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return (int(end.code or 0), *capsys.readouterr())
-        raise AssertionError("it never ends otherwise")
-
-    return called
 
 
 @pytest.fixture
@@ -214,14 +193,15 @@ def rows(db: Path, query: str) -> list[Any]:
 
 
 def test_a_file_that_breaks_between_runs_fails_those_that_read_it(
-    tmp_path: Path, mine: Path
+    call: Call, tmp_path: Path, mine: Path
 ) -> None:
-    (tmp_path / "careless.py").write_text(PLUGIN, "utf-8")
+    (tmp_path / "careless.py").write_text(PLUGIN.format(path=mine / "a1.flac"), "utf-8")
     small = "--epochs 1 --batch-size 2 --device cpu --plugin careless.py --set max_seconds=0.9"
     other = "generated=speakers=3,utterances=2,seconds=1"
     corpora = ("--corpus", "mine", "--test-corpus", other)
     words = ("run", "frozen", "careless", "full", *corpora, *small.split(" "))
-    out, error = serbench(*words, cwd=tmp_path).communicate(timeout=120)
+    code, out, error = call(*words)
+    assert code == 1
     assert "Traceback" not in error
     found = rows(tmp_path / "runs.db", "SELECT label, status, message FROM runs ORDER BY id")
     assert [row[:2] for row in found] == [

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from serbench.harness import strategy
-from serbench.harness.backbone import load, locate
+from serbench.harness.backbone import Backbone, load, locate
 from serbench.harness.stages import Stages
 
 HIDDEN, LAYERS, LAYER = 768, 12, 7_087_872
+
+
+@pytest.fixture(scope="module")
+def base() -> Backbone:
+    """To be copied, for its random weights take longer to draw."""
+    return load(locate("wav2vec2-base", "random"))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +47,11 @@ HIDDEN, LAYERS, LAYER = 768, 12, 7_087_872
         ("bitfit", 512 + 3 * HIDDEN + LAYERS * (4 + 2 + 1) * HIDDEN + LAYERS * 4 * HIDDEN, 1),
     ],
 )
-def test_as_many_train_as_the_arithmetic_says(label: str, trainable: int, depth: int) -> None:
+def test_as_many_train_as_the_arithmetic_says(
+    label: str, trainable: int, depth: int, base: Backbone
+) -> None:
     strategy.discover()
-    encoder = load(locate("wav2vec2-base", "random"))
+    encoder = copy.deepcopy(base)
     encoder.total_steps = 100
     strategy.parse(label).strategy.adapt(encoder)
     assert sum(p.numel() for _, p in encoder.trainable()) == trainable

@@ -41,20 +41,20 @@ every_kind = pytest.mark.parametrize(
 Ran = Callable[..., Result]
 
 
-def spec_of(label: str, device: str, **changes: Any) -> Spec:
+def spec_of(label: str, device: str, steps: int = STEPS, batch: int = 4, **changes: Any) -> Spec:
     request = Request(
         specs=(label,),
-        corpus="generated=speakers=3,utterances=16",
-        settings={"epochs": "2", "batch_size": str(16 // STEPS)},
+        corpus=f"generated=speakers=3,utterances={steps * batch}",
+        settings={"epochs": "2", "batch_size": str(batch)},
         device=device,
     )
     return dataclasses.replace(plan(request).specs[0], fresh_cache=True, **changes)
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Carries a run out in a process of its own, each one once."""
-    runner, known = Runner(), dict[tuple[str, str, int], Result]()
+    known: dict[tuple[str, str, int], Result] = {}
     caches = str(tmp_path_factory.mktemp("caches"))
 
     def run(label: str, device: str, repeat: int = 0) -> Result:
@@ -227,7 +227,7 @@ def test_steps_do_not_wait_for_the_device(
         epochs.append(found)
 
     monkeypatch.setattr(Trainer, "_train_epoch", watched)
-    spec = spec_of(label.replace("+fp16", ""), device)
+    spec = spec_of(label.replace("+fp16", ""), device, steps=2, batch=2)
     spec = dataclasses.replace(spec, variant=parse(label))
     worker.run(spec, lambda _: None, matmul_flops_per_s=1.0)
     # The first epoch waits for the states that go into a cache, and every one for its loss.

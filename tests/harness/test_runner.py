@@ -40,11 +40,6 @@ class Ends(Strategy):
 '''
 
 
-@pytest.fixture(scope="module")
-def runner() -> Runner:
-    return Runner()
-
-
 def spec_of(label: str, *plugins: str, **changes: Any) -> Spec:
     request = Request(
         specs=(label,),
@@ -259,8 +254,8 @@ def test_wrong_arithmetic_is_refused(runner: Runner, monkeypatch: pytest.MonkeyP
     wrong = arithmetic.Check("Conv1d 192→192, kernel 32, stride 1, 16 groups", 0.9)
     monkeypatch.setattr(worker, "check_kernels", lambda *_: [wrong])
     with pytest.raises(Exception, match="off by 90% from fp32"):
-        worker.run(spec_of("frozen+bf16"), lambda _: None)
-    worker.run(spec_of("frozen"), lambda _: None)
+        worker.run(spec_of("frozen+bf16"), lambda _: None, matmul_flops_per_s=1.0)
+    worker.run(spec_of("frozen"), lambda _: None, matmul_flops_per_s=1.0)
 
 
 def test_steps_are_planned_for_the_turns_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +273,8 @@ def test_steps_are_planned_for_the_turns_of_each_epoch(monkeypatch: pytest.Monke
     spec = spec_of("frozen", cost_only=True)
     training = dataclasses.replace(spec.training, epochs=3)
     head = heads.parse("annotators:tasks=1+3,schedule=interleaved,warmup=1")
-    worker.run(dataclasses.replace(spec, head=head, training=training), lambda _: None)
+    spec = dataclasses.replace(spec, head=head, training=training)
+    worker.run(spec, lambda _: None, matmul_flops_per_s=1.0)
     (learner,) = learners
     assert learner._step == learner.backbone.total_steps == 2 * (1 + 2 + 2)
 

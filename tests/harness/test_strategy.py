@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import pytest
 from serbench.harness import plugins, strategy
 from serbench.harness.errors import RequestError, StrategyError
 from serbench.harness.strategy import Strategy, Variant, parse, register
+
+pytestmark = pytest.mark.usefixtures("registries")
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -22,19 +23,6 @@ from serbench.harness.strategy import Strategy, register
 class Plugin(Strategy):
     \"\"\"A plugin.\"\"\"
 """
-
-
-@pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is gone after it."""
-    strategy.discover()
-    monkeypatch.setattr(strategy.REGISTRY, "_entries", dict(strategy.REGISTRY._entries))
-    monkeypatch.setattr(plugins, "_problems", {})
-    modules = set(sys.modules)
-    yield
-    for name in set(sys.modules) - modules:
-        if name.startswith("serbench_plugin"):
-            del sys.modules[name]
 
 
 @pytest.mark.parametrize(
