@@ -155,7 +155,7 @@ def test_what_is_imagined_is_well_formed() -> None:
 def test_a_head_chooses_what_makes_the_distributions_that_it_learns(
     corpus: Corpus, text: str, labels: str, estimator: Estimator
 ) -> None:
-    train = np.flatnonzero(corpus.utterances["split"] == "train")
+    train = np.flatnonzero(corpus.utterances["split"] == "train")[::8]
     blank = np.zeros((len(corpus.utterances), len(corpus.dimensions)), np.float32)
     data = Data(Audio(lambda indices: [], np.zeros(len(blank), np.int64)), blank, {"train": train})
     chosen = heads.parse(f"{text}{',' if ':' in text else ':'}{labels}")

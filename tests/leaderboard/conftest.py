@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -241,10 +242,13 @@ SOFTWARE = {"python": "3.11", "torch": "2", "transformers": "5", "peft": "1", "t
 class Recorder:
     """Writes made-up runs, each a minute after the one before."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, former: Recorder | None = None) -> None:
+        """Of a database of its own, which begins as a copy of a former one, if there is any."""
+        self.path, self.written = path, 0
+        if former is not None:
+            shutil.copy(former.path, path)
+            self.written = former.written
         self.engine: sa.Engine = records.open_database(str(path))
-        self.written = 0
 
     def spec(self, text: str, **given: Any) -> int:
         """A run of what a spec string says, of a strategy that is registered."""
@@ -321,10 +325,16 @@ class Recorder:
             result.scores += _means(distributions, annotators)
 
 
-@pytest.fixture
-def recorder(tmp_path: Path) -> Recorder:
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    """To be copied: its tables take longer to make than most tests."""
     discover()
-    return Recorder(tmp_path / "runs.db")
+    return Recorder(tmp_path_factory.mktemp("empty") / "runs.db")
+
+
+@pytest.fixture
+def recorder(empty: Recorder, tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path / "runs.db", empty)
 
 
 @pytest.fixture
@@ -338,9 +348,10 @@ def make_spec() -> Callable[..., plan.Spec]:
     return _spec
 
 
-@pytest.fixture
-def filled(recorder: Recorder) -> Recorder:
-    """Five configurations of one comparison, one of which never ended well."""
+@pytest.fixture(scope="session")
+def full(empty: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    """To be copied: five configurations of one comparison, one of which never ended well."""
+    recorder = Recorder(tmp_path_factory.mktemp("full") / "runs.db", empty)
     for seed in (0, 1, 2):
         recorder("full", noise=0.4, epoch_s=100.0, seed=seed, synthetic=True)
         recorder("lora", noise=0.41, epoch_s=60.0, seed=seed, synthetic=True)
@@ -356,6 +367,18 @@ def filled(recorder: Recorder) -> Recorder:
         )
     recorder("greedy", status="oom", message="batch of 16 does not fit", synthetic=True)
     return recorder
+
+
+@pytest.fixture(scope="session")
+def fill(full: Recorder) -> Callable[[Path], Recorder]:
+    """Makes a database of five configurations, one of which never ended well."""
+    return lambda path: Recorder(path, full)
+
+
+@pytest.fixture
+def filled(fill: Callable[[Path], Recorder], tmp_path: Path) -> Recorder:
+    """Five configurations of one comparison, one of which never ended well."""
+    return fill(tmp_path / "runs.db")
 
 
 @pytest.fixture

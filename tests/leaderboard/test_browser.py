@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browsing
 import pytest
-from browsing import CHROMIUM, browser, opened, served
+from browsing import CHROMIUM, drawn, opened, served
 
 PAGES = {
     "ranking": 0,
@@ -31,13 +32,17 @@ axe = pytest.importorskip(
 
 WIDTHS = (1400, 390)
 """Pixels of a desk's screen and of a phone's."""
+BACKGROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(0, 0, 0)"}
+CHARTS = ".vega-embed > .marks"
 GRAVE = ("serious", "critical")
 NOT_OURS: dict[str, str] = {}
 """Rules of axe that Streamlit's own elements break, each with the reason why we cannot mend it."""
 
 
-@pytest.fixture
-def address(filled: Any) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def address(fill: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of the application, which all tests here only read."""
+    filled = fill(tmp_path_factory.mktemp("served") / "runs.db")
     for seed in (0, 1):
         filled("ia3", spread=0.5, seed=seed, synthetic=True)
     with served(filled.path) as leaderboard:
@@ -45,45 +50,36 @@ def address(filled: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[Any]:
-    with browser() as one:
-        yield one
+def browser() -> Iterator[Any]:
+    with browsing.browser() as started:
+        yield started
 
 
 @pytest.fixture
-def chromium(started: Any) -> Iterator[Any]:
-    """As if it had just been started."""
-    yield started
-    for context in started.contexts:
+def new_page(browser: Any) -> Iterator[Any]:
+    """Opens pages that know nothing of each other, and closes them after the test."""
+    contexts = []
+
+    def new(**options: Any) -> Any:
+        contexts.append(browser.new_context(**options))
+        return contexts[-1].new_page()
+
+    yield new
+    for context in contexts:
         context.close()
 
 
-def test_each_page_draws_what_it_is_for(address: str, chromium: Any, tmp_path: Path) -> None:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
-    errors = errors_of(page)
-    folder = Path(os.environ.get("SERBENCH_SCREENSHOTS", tmp_path))
-    for name, count in PAGES.items():
-        page.goto(f"{address}/{name}")
-        charts = page.locator(".vega-embed > .marks")
-        if count:
-            charts.nth(count - 1).wait_for(timeout=60_000)
-        else:
-            page.get_by_test_id("stDataFrame").first.wait_for(timeout=60_000)
-        page.wait_for_timeout(1_500)
-        page.screenshot(path=folder / f"{name}.png")
-        assert page.get_by_text("Synthetic data: costs are real").is_visible()
-        assert charts.count() == count
-        assert not page.get_by_test_id("stException").count()
-    assert not errors
-
-
-def paths(page: Any, address: str) -> list[str]:
+@pytest.fixture(scope="module")
+def paths(address: str, browser: Any) -> list[str]:
     """The addresses of all pages that the application has."""
+    page = browser.new_page()
     opened(page, address)
     links = page.get_by_test_id("stSidebarNavLink").all()
-    found = [str(link.get_attribute("href")).rpartition("/")[2] for link in links]
-    assert len(found) >= len(PAGES)
-    return [path or "ranking" for path in found]
+    ends = [str(link.get_attribute("href")).rpartition("/")[2] for link in links]
+    page.close()
+    found = [end or "ranking" for end in ends]
+    assert {*PAGES} <= {*found}
+    return found
 
 
 def grave(page: Any) -> list[str]:
@@ -97,43 +93,60 @@ def grave(page: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_shuts_anyone_out(address: str, chromium: Any, tmp_path: Path, scheme: str) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", BACKGROUNDS)
+def test_each_page_draws_what_it_is_for_and_shuts_nobody_out(
+    address: str, new_page: Any, paths: list[str], tmp_path: Path, scheme: str, width: int
+) -> None:
+    """On its theme's background too, though the server was started from another folder."""
     folder = Path(os.environ.get("SERBENCH_SCREENSHOTS", tmp_path))
-    problems = []
-    for width in WIDTHS:
-        page = chromium.new_page(viewport={"width": width, "height": 1600}, color_scheme=scheme)
-        for path in paths(page, address):
-            opened(page, f"{address}/{path}")
-            where = f"{path}, {scheme}, {width} px"
-            height = page.get_by_test_id("stMainBlockContainer").bounding_box()["height"]
-            page.set_viewport_size({"width": width, "height": int(height) + 80})
-            page.wait_for_timeout(500)
-            page.screenshot(path=folder / f"{path}-{scheme}-{width}.png")
-            problems += [f"{where}: {problem}" for problem in grave(page)]
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                problems.append(f"{where}: is wider than the screen")
-            for chart in page.locator(".vega-embed").all():
-                if not chart.get_attribute("aria-label"):
-                    problems.append(f"{where}: a chart has no words (alt) for who cannot see it")
-    assert not problems, "\n".join(problems)
+    page = new_page(viewport={"width": width, "height": 1600}, color_scheme=scheme)
+    errors = errors_of(page)
+    for path in paths:
+        page.goto(f"{address}/{path}")
+        wait_for_what_it_draws(page, path)
+        drawn(page)
+        height = page.get_by_test_id("stMainBlockContainer").bounding_box()["height"]
+        page.set_viewport_size({"width": width, "height": int(height) + 80})
+        page.wait_for_timeout(500)
+        page.screenshot(path=folder / f"{path}-{scheme}-{width}.png")
+        errors += [f"{path}: {problem}" for problem in problems_of(page, path, scheme, width)]
+    assert not errors, "\n".join(errors)
 
 
-def test_each_theme_has_its_background_from_any_folder(address: str, chromium: Any) -> None:
-    found = {}
-    for scheme in ("light", "dark"):
-        page = chromium.new_page(color_scheme=scheme)
-        opened(page, address)
-        style = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-        found[scheme] = page.evaluate(style)
-    assert found == {"light": "rgb(255, 255, 255)", "dark": "rgb(0, 0, 0)"}
+def wait_for_what_it_draws(page: Any, path: str) -> None:
+    if count := PAGES.get(path):
+        page.locator(CHARTS).nth(count - 1).wait_for(timeout=60_000)
+    elif path in PAGES:
+        page.get_by_test_id("stDataFrame").first.wait_for(timeout=60_000)
+
+
+def problems_of(page: Any, path: str, scheme: str, width: int) -> list[str]:
+    """What is wrong with a page that is drawn."""
+    problems = grave(page)
+    if page.get_by_test_id("stException").count():
+        problems.append("ends with an exception")
+    if not page.get_by_text("Synthetic data: costs are real").is_visible():
+        problems.append("does not say that the data are synthetic")
+    charts = page.locator(CHARTS).count()
+    if charts != PAGES.get(path, charts):
+        problems.append(f"has {charts} charts")
+    for chart in page.locator(".vega-embed").all():
+        if not chart.get_attribute("aria-label"):
+            problems.append("a chart has no words (alt) for who cannot see it")
+    if page.evaluate("document.documentElement.scrollWidth") > width:
+        problems.append("is wider than the screen")
+    background = page.evaluate(BACKGROUND)
+    if background != BACKGROUNDS[scheme]:
+        problems.append(f"has the background {background}")
+    return problems
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_charts_are_written_in_the_ink_of_the_page(
-    address: str, chromium: Any, scheme: str
+    address: str, new_page: Any, scheme: str
 ) -> None:
-    page = chromium.new_page(color_scheme=scheme)
+    page = new_page(color_scheme=scheme)
     opened(page, f"{address}/tradeoffs")
     page.locator(".vega-embed > .marks").nth(PAGES["tradeoffs"] - 1).wait_for(timeout=60_000)
     inks = "[...document.querySelectorAll('.vega-embed text')].map((e) => getComputedStyle(e).fill)"
@@ -141,8 +154,8 @@ def test_charts_are_written_in_the_ink_of_the_page(
     assert {*page.evaluate(inks)} == {page.evaluate(ink)}
 
 
-def test_pages_are_reached_by_the_keyboard(address: str, chromium: Any) -> None:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+def test_pages_are_reached_by_the_keyboard(address: str, new_page: Any) -> None:
+    page = new_page(viewport={"width": 1400, "height": 1000})
     opened(page, address)
     wanted = [link.get_attribute("href") for link in page.get_by_test_id("stSidebarNavLink").all()]
     reached = []
@@ -157,8 +170,8 @@ def test_pages_are_reached_by_the_keyboard(address: str, chromium: Any) -> None:
     page.get_by_role("heading", name="Compare", level=1).wait_for(timeout=60_000)
 
 
-def test_the_address_keeps_compared_rows_in_their_order(address: str, chromium: Any) -> None:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
+def test_the_address_keeps_compared_rows_in_their_order(address: str, new_page: Any) -> None:
+    page = new_page(viewport={"width": 1400, "height": 1600})
     given = f"{address}/compare?rows=top-layers&rows=full&error=Mean+squared+error"
     opened(page, given)
     page.get_by_text("“First” is top-layers").wait_for(timeout=60_000)
@@ -167,17 +180,17 @@ def test_the_address_keeps_compared_rows_in_their_order(address: str, chromium: 
     page.get_by_text("“First” is ").wait_for(timeout=60_000)
 
 
-def test_the_address_keeps_what_was_chosen(address: str, chromium: Any) -> None:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
-    page.goto(f"{address}/?by=TVD")
+def test_the_address_keeps_what_was_chosen(address: str, new_page: Any) -> None:
+    page = new_page(viewport={"width": 1400, "height": 1600})
+    opened(page, f"{address}/?by=TVD")
     page.get_by_text("beats in TVD, time and memory").wait_for(timeout=60_000)
     page.get_by_role("link", name="Trade-offs").click()
-    page.locator(".vega-embed > .marks").first.wait_for(timeout=60_000)
+    page.locator(CHARTS).first.wait_for(timeout=60_000)
     page.wait_for_url("**/tradeoffs?*by=TVD*")
 
 
-def test_the_ranking_has_an_address_by_its_name(address: str, chromium: Any) -> None:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
+def test_the_ranking_has_an_address_by_its_name(address: str, new_page: Any) -> None:
+    page = new_page(viewport={"width": 1400, "height": 1600})
     opened(page, f"{address}/ranking?by=TVD&ranking_strategy=lora&ranking_strategy=full")
     page.get_by_text("2 of the 6 rows").wait_for(timeout=60_000)
     assert page.get_by_text("beats in TVD, time and memory").is_visible()
@@ -190,9 +203,9 @@ def test_the_ranking_has_an_address_by_its_name(address: str, chromium: Any) -> 
 
 
 def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
-    address: str, chromium: Any
+    address: str, new_page: Any
 ) -> None:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
+    page = new_page(viewport={"width": 1400, "height": 1600})
     errors = errors_of(page)
     page.goto(f"{address}/?ranking_hide=Notes&ranking_add=Throughput+(audio+s%2Fs)")
     table = page.get_by_test_id("stDataFrame")
@@ -218,7 +231,7 @@ def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     chosen = page.get_by_test_id("stText").get_by_text("lora", exact=True)
     chosen.wait_for()
     page.wait_for_url("**row=lora*")
-    other = chromium.new_page(viewport={"width": 1400, "height": 1600})
+    other = new_page(viewport={"width": 1400, "height": 1600})
     opened(other, page.url.replace("ranking_strategy=lora&", ""))
     assert len(names_in(other)) == 6
     assert other.get_by_test_id("stText").all_inner_texts() == ["lora"]
@@ -239,8 +252,8 @@ def test_the_ranking_is_sorted_filtered_chosen_from_and_downloaded(
     assert not errors
 
 
-def test_the_keyboard_reaches_the_sidebar_and_the_table(address: str, chromium: Any) -> None:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1600})
+def test_the_keyboard_reaches_the_sidebar_and_the_table(address: str, new_page: Any) -> None:
+    page = new_page(viewport={"width": 1400, "height": 1600})
     errors = errors_of(page)
     page.goto(address)
     page.get_by_test_id("stDataFrame").wait_for(timeout=60_000)
@@ -254,6 +267,7 @@ def test_the_keyboard_reaches_the_sidebar_and_the_table(address: str, chromium: 
     assert not errors
 
 
+BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 NAMES = (
     "[...document.querySelectorAll('[data-testid=stDataFrame] table tbody tr')]"
     ".map((row) => row.children[1].textContent)"
