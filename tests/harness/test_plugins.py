@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,13 @@ def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def contract(chosen: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    words = ("pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "serbench.harness.contract")
+    words = ("pytest", "-v", "-p", "no:cacheprovider", "--pyargs", "serbench.harness.contract")
     return call(*words, "-k", chosen, **environment)
 
 
-def passed(output: str) -> int:
-    found = re.search(r"(\d+) passed", output)
-    return int(found[1]) if found else 0
+def ends(output: str, name: str = "") -> Counter[str]:
+    """How many of the tests with this in their names passed, failed and were left out."""
+    return Counter(re.findall(rf"::\S*{name}\S* (PASSED|FAILED|ERROR|SKIPPED)", output))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_an_installed_head_is_found_and_can_be_chosen(site: Path) -> None:
 def test_an_installed_plugin_passes_the_contract(site: Path) -> None:
     done = contract("norms or huber", PYTHONPATH=str(site))
     assert done.returncode == 0, done.stdout
-    assert passed(done.stdout) > 12 + len(list(heads.entries()))
+    assert ends(done.stdout)["PASSED"] > 12 + len(list(heads.entries()))
 
 
 def test_a_plugin_that_fails_to_import_is_told_and_the_rest_go_on(
@@ -89,38 +90,52 @@ def test_a_plugin_that_fails_to_import_is_told_and_the_rest_go_on(
     assert {entry["name"] for entry in json.loads(done.stdout)} >= {"full", "lora"}
 
 
-def test_a_new_strategy_passes_the_contract(tmp_path: Path) -> None:
-    path = write("strategy", "norm-tuning", tmp_path)
-    assert path == tmp_path / "norm_tuning.py"
-    done = contract("norm-tuning", SERBENCH_PLUGINS=str(path))
-    assert done.returncode == 0, done.stdout
-    assert passed(done.stdout) >= 9
-
-
-def test_a_new_head_passes_the_contract(tmp_path: Path) -> None:
-    path = write("head", "little-by-little", tmp_path)
-    done = contract("head-little-by-little", SERBENCH_PLUGINS=str(path))
-    assert done.returncode == 0, done.stdout
-    assert passed(done.stdout) >= 4 + 12
-
-
-def test_a_strategy_that_breaks_the_contract_is_told_so(tmp_path: Path) -> None:
-    path = write("strategy", "idle", tmp_path)
-    text = path.read_text("utf-8").replace('"layer_norm" in name', "False")
-    path.write_text(text, "utf-8")
-    done = contract("idle", SERBENCH_PLUGINS=str(path))
-    assert done.returncode == 1
-    assert "leaves nothing in the backbone to learn" in done.stdout
-
-
-def test_a_head_whose_network_makes_other_steps_is_told_so(tmp_path: Path) -> None:
-    path = write("head", "busy", tmp_path)
-    text = path.read_text("utf-8")
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the contract says of what one starts from: two as they are, and two that break it."""
+    folder = tmp_path_factory.mktemp("scratch")
+    strategy = write("strategy", "norm-tuning", folder)
+    assert strategy == folder / "norm_tuning.py"
+    head = write("head", "little-by-little", folder)
+    idle = write("strategy", "idle", folder)
+    text = idle.read_text("utf-8").replace('"layer_norm" in name', "False")
+    idle.write_text(text, "utf-8")
+    busy = write("head", "busy", folder)
     turns = '    turns = (("a",), ("b",))\n\n    def __init__(self'
-    path.write_text(text.replace("    def __init__(self", turns), "utf-8")
-    done = contract("head-busy and goes_with and frozen", SERBENCH_PLUGINS=str(path))
+    text = busy.read_text("utf-8").replace("    def __init__(self", turns)
+    busy.write_text(text, "utf-8")
+    chosen = (
+        "norm-tuning and not busy",
+        "little-by-little and not idle",
+        "idle and not head",
+        "head-busy and goes_with and frozen",
+    )
+    files = os.pathsep.join(map(str, (strategy, head, idle, busy)))
+    done = contract(" or ".join(f"({each})" for each in chosen), SERBENCH_PLUGINS=files)
     assert done.returncode == 1
-    assert "must say how many turns there are" in done.stdout
+    return done.stdout
+
+
+def test_a_new_strategy_passes_the_contract(scratch: str) -> None:
+    found = ends(scratch, "norm-tuning")
+    assert found["PASSED"] >= 9
+    assert not found["FAILED"] + found["ERROR"], scratch
+
+
+def test_a_new_head_passes_the_contract(scratch: str) -> None:
+    found = ends(scratch, "head-little-by-little")
+    assert found["PASSED"] >= 4 + 12
+    assert not found["FAILED"] + found["ERROR"], scratch
+
+
+def test_a_strategy_that_breaks_the_contract_is_told_so(scratch: str) -> None:
+    assert ends(scratch, "idle")["FAILED"]
+    assert "leaves nothing in the backbone to learn" in scratch
+
+
+def test_a_head_whose_network_makes_other_steps_is_told_so(scratch: str) -> None:
+    assert ends(scratch, "head-busy") == {"FAILED": 1}
+    assert "must say how many turns there are" in scratch
 
 
 @pytest.mark.parametrize("name", ["two words", "-", "1st", "sträng", ""])
