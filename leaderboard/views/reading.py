@@ -84,7 +84,7 @@ def version(url_or_path: str) -> Version:
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats if stat.st_size)
 
 
-@st.cache_data(show_spinner="Reading the settings", max_entries=4)
+@st.cache_data(show_spinner=False, max_entries=4)
 def all_settings(url_or_path: str, version: Version) -> list[Setting]:
     """What a database has runs of, first what has scores, and of that the newest.
 
@@ -95,7 +95,7 @@ def all_settings(url_or_path: str, version: Version) -> list[Setting]:
 
 
 # Not copied for every look at it: nothing in a group can be changed.
-@st.cache_resource(show_spinner="Reading the runs", max_entries=8)
+@st.cache_resource(show_spinner=False, max_entries=8)
 def groups_of(
     url_or_path: str,
     version: Version,
@@ -113,7 +113,7 @@ def groups_of(
 
 
 # As `groups_of`.
-@st.cache_resource(show_spinner="Reading the predictions", max_entries=4)
+@st.cache_resource(show_spinner=False, max_entries=4)
 def parts_of(
     url_or_path: str, version: Version, run_ids: tuple[int, ...], test_corpus: str | None
 ) -> Parts:
@@ -122,7 +122,7 @@ def parts_of(
     return parts(queries.evidence(engine, run_ids, test_corpus=test_corpus))
 
 
-@st.cache_data(show_spinner="Ranking the runs", max_entries=8)
+@st.cache_data(show_spinner=False, max_entries=8)
 def ranked(
     url_or_path: str,
     version: Version,
@@ -227,7 +227,7 @@ def one_run(url_or_path: str, version: Version, run_id: int | str) -> dict[str, 
     return queries.run(queries.open_for_reading(url_or_path), run_id)
 
 
-@st.cache_data(show_spinner="Reading the predictions", max_entries=8)
+@st.cache_data(show_spinner=False, max_entries=8)
 def predictions(
     url_or_path: str,
     version: Version,

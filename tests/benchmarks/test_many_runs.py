@@ -12,7 +12,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ USUAL, LARGE = 1_000, 20_000
 SCREEN = {"width": 1400, "height": 900}
 PAGES = ("Trade-offs", "Choose", "Compare", "Run", "Annotators", "Failures", "Ranking")
 DONE = "[data-test-script-state=notRunning]"
+RUNNING = "[data-test-script-state=running]"
 FAILS = 50
 """Every so-manieth run of a setting did not end well."""
 
@@ -152,15 +153,19 @@ def test_first_paint_and_filters(database: Path, share: float, benchmark: Benchm
             with served(database) as leaderboard:
                 address, server = f"{leaderboard.address}/?corpus={corpus}", leaderboard.pid
                 page = chromium.new_page(viewport=SCREEN)
-                with clocked(f"first paint of {corpus}", server):
+                with clocked(f"first paint of {corpus}", server) as lap:
                     page.goto(address)
+                    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
+                    lap(page.locator(DONE))
                     has_lines(page, lines[corpus])
                 for chosen in (other, corpus):
                     page.get_by_test_id("stSelectbox").filter(has_text="Corpus").click()
                     option = page.get_by_role("option", name=chosen)
                     option.wait_for()
-                    with clocked(f"filter, to {chosen}", server):
+                    with clocked(f"filter, to {chosen}", server) as lap:
                         option.click()
+                        page.locator(RUNNING).wait_for(timeout=60_000)
+                        lap(page.locator(DONE))
                         has_lines(page, lines[chosen])
                 page.close()
                 page = chromium.new_page(viewport=SCREEN)
@@ -177,12 +182,23 @@ def test_first_paint_and_filters(database: Path, share: float, benchmark: Benchm
 
 
 @contextmanager
-def clocked(what: str, server: int) -> Iterator[None]:
-    """Print seconds on the wall, and those that the server took of a processor."""
+def clocked(what: str, server: int) -> Iterator[Callable[[Any], None]]:
+    """Print seconds on the wall, and those that the server took of a processor.
+
+    Gives a function that waits for what it is given, and prints these up to then.
+    """
     start, before = time.perf_counter(), processor_s(server)
-    yield
-    wall_s = time.perf_counter() - start
-    print(f"\n{what}: {wall_s:.2f} s (server {processor_s(server) - before:.2f} s)")
+
+    def say(until: str) -> None:
+        wall_s = time.perf_counter() - start
+        print(f"\n{what}{until}: {wall_s:.2f} s (server {processor_s(server) - before:.2f} s)")
+
+    def lap(awaited: Any) -> None:
+        awaited.wait_for(timeout=60_000)
+        say(", drawn")
+
+    yield lap
+    say("")
 
 
 def processor_s(pid: int) -> float:
@@ -191,7 +207,9 @@ def processor_s(pid: int) -> float:
 
 
 def has_lines(page: Any, lines: int) -> None:
-    """Wait for a table of so many lines, with its head."""
+    """Wait until a table of so many lines, with its head, is told to screen readers: a while after
+    it is drawn, on a canvas that only an eye can read.
+    """
     grid = f"[data-testid=stDataFrame] [role=grid][aria-rowcount='{lines + 1}']"
     page.locator(grid).first.wait_for(state="attached", timeout=60_000)
 
