@@ -23,15 +23,18 @@ from serbench.harness.trainer import Data, Trainer
 PLUGIN = '''
 import os, signal
 from dataclasses import dataclass
+from typing import ClassVar
 from serbench.harness.strategy import Strategy, register
 
 @register("ends-{name}")
 @dataclass(frozen=True, kw_only=True)
 class Ends(Strategy):
-    """Ends in a way of its own."""
+    """Ends in a way of its own, after an epoch of the head alone."""
+
+    head_only: ClassVar[bool] = True
 
     def adapt(self, backbone):
-        backbone.convolutions.requires_grad_(False)
+        backbone.freeze()
 
     def on_epoch_start(self, backbone, epoch):
         if epoch == 1:
@@ -59,9 +62,18 @@ def ending(runner: Runner, folder: Path, name: str, deed: str) -> Result:
         strategy.REGISTRY._entries.pop(f"ends-{name}", None)
 
 
-def test_a_run_that_goes_well_tells_everything(runner: Runner) -> None:
+Ran = tuple[Result, list[Message]]
+
+
+@pytest.fixture(scope="module")
+def ran(runner: Runner) -> Ran:
+    """A run of two epochs, and all that it said."""
     heard: list[Message] = []
-    result = runner.run(spec_of("frozen"), heard.append)
+    return runner.run(spec_of("frozen"), heard.append), heard
+
+
+def test_a_run_that_goes_well_tells_everything(ran: Ran) -> None:
+    result, heard = ran
     assert result.status == "ok"
     phases = [(p.phase, p.epoch) for p in result.phases]
     epochs = [(phase, epoch) for epoch in (0, 1) for phase in ("train", "validate")]
@@ -99,8 +111,8 @@ def test_the_matmul_peak_is_measured_once_a_device_and_precision() -> None:
     assert peaks[0] == peaks[1] != peaks[2]
 
 
-def test_predictions_are_on_the_corpus_own_scale(runner: Runner) -> None:
-    result = runner.run(spec_of("frozen"), lambda _: None)
+def test_predictions_are_on_the_corpus_own_scale(ran: Ran) -> None:
+    result, _ = ran
     labels = [label for p in result.predictions for label in p.labels]
     assert 1 <= min(labels) < 2.5 < max(labels) <= 7
 
@@ -204,7 +216,7 @@ def test_a_killed_runs_cache_serves_the_next(runner: Runner, tmp_path: Path) -> 
     killed = runner.run(spec_of("ends-midway+cache", str(plugin), cache_dir=kept), lambda _: None)
     strategy.REGISTRY._entries.pop("ends-midway")
     assert killed.status == "failed"
-    result = runner.run(spec_of("full+cache", cache_dir=kept), lambda _: None)
+    result = runner.run(spec_of("frozen+cache", cache_dir=kept), lambda _: None)
     assert result.status == "ok"
     assert "cache_fill" not in [p.phase for p in result.phases]
 
