@@ -50,7 +50,7 @@ def main() -> None:
         ]
         page = st.navigation(pages)
         st.title(page.title)
-        show_warnings(given.rows)
+        show_warnings(given)
         page.run()
     except DatabaseError as error:
         st.error("The database cannot be read.")

@@ -151,20 +151,6 @@ class Group:
         vram = any(member.peak("peak_vram_bytes") is not None for member in self.members)
         return "peak_vram_bytes" if vram else "peak_host_anonymous_bytes"
 
-    @property
-    def test_corpora(self) -> tuple[str, ...]:
-        """The further corpora that some run here was tested on, by name."""
-        return tuple(
-            sorted(
-                {
-                    each["name"]
-                    for member in self.members
-                    for run in member.runs
-                    for each in run["elsewhere"] or ()
-                }
-            )
-        )
-
     def scored(self, ranking: str) -> tuple[str, ...]:
         """Those scores of a ranking, as in `RANKINGS`, that some row of this group has."""
         return tuple(

@@ -110,6 +110,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def configurations(
     engine: sa.Engine,
     setting: Setting | None = None,
+    run_ids: Collection[int] | None = None,
     /,
     *,
     machine: str | None = None,
@@ -133,6 +134,7 @@ def configurations(
 
     Args:
         setting: only runs of this one, from `settings.settings`
+        run_ids: only these runs
         head: only runs of the head that is written so, whatever their own label stated.
         test_corpus: only runs that were tested on this further corpus, with their scores on it.
 
@@ -149,6 +151,7 @@ def configurations(
     conditions += [] if head is None else [_of_head(engine, head)]
     conditions += settings.conditions(setting) if setting else []
     conditions += [] if strategies is None else [RunRow.strategy.in_(strategies)]
+    conditions += [] if run_ids is None else [RunRow.id.in_(run_ids)]
     tested_on = _tested_on(test_corpus)
     long = ("traceback", "command", "notes")
     columns = [as_text(column) for column in RunRow.__table__.c if column.name not in long]

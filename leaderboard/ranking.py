@@ -25,8 +25,10 @@ __all__ = [
     "BEST",
     "REFERENCE",
     "Row",
+    "best_first",
     "chosen_runs",
     "machine_name",
+    "not_dominated",
     "rank",
     "rank_group",
     "runs_of_best",
@@ -194,7 +196,7 @@ def chosen_runs(runs: Sequence[Run], *, by: str = "ccc", every_source: bool = Fa
 
 def runs_of_best(group: Group, by: str = "ccc") -> list[int]:
     """Ids of the runs whose evidence `rank_group` will look at, if ranked by this."""
-    members = [group.members[i] for i in _best(_losses(group, by))]
+    members = [group.members[i] for i in best_first(_losses(group, by))[:BEST]]
     return [run_id for member in members for seed in member.seeds for run_id in seed["ids"]]
 
 
@@ -205,10 +207,9 @@ def _losses(group: Group, by: str) -> list[float | None]:
     return [None if score is None else sign * score for score in scores]
 
 
-def _best(losses: Sequence[float | None]) -> list[int]:
-    """Positions of the rows that have intervals, best first; where these are few, of all rows."""
-    order = sorted(range(len(losses)), key=lambda i: (losses[i] is None, losses[i] or 0.0))
-    return order[:BEST]
+def best_first(losses: Sequence[float | None]) -> list[int]:
+    """Positions of rows by what they are ranked by, lower being better; those without it last."""
+    return sorted(range(len(losses)), key=lambda i: (losses[i] is None, losses[i] or 0.0))
 
 
 def rank(
@@ -277,7 +278,7 @@ class _Ranking:
         self.by, self.keys = by, group.scored(by)
         self.noise = group.floor(by)
         self.losses = _losses(group, by)
-        self.best = _best(self.losses)
+        self.best = best_first(self.losses)[:BEST]
         self.draws = Draws([self.members[i] for i in self.best], found)
         self.live_s: dict[str, float | None] = {}
         for member in group.members:
@@ -329,7 +330,7 @@ class _Ranking:
 
     def _front(self) -> list[bool]:
         """Whether nothing else is as good in score, time and memory, and better in one of them."""
-        return _not_dominated(
+        return not_dominated(
             [
                 (loss, member.epoch_s, member.peak(self.group.memory))
                 for loss, member in zip(self.losses, self.members, strict=True)
@@ -408,7 +409,7 @@ def _process_vram_source(seeds: Sequence[Run]) -> str | None:
     return None if highest is None else highest["process_vram_source"]
 
 
-def _not_dominated(points: Sequence[tuple[float | None, ...]]) -> list[bool]:
+def not_dominated(points: Sequence[tuple[float | None, ...]]) -> list[bool]:
     """For each point, all of whose figures are better when lower, whether it is on the front.
 
     A figure that no point has is left out; a point that lacks one that others have is not on it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -10,9 +10,10 @@ import streamlit as st
 from serbench.harness.metrics import RANKINGS, unranked_sentence
 from serbench.leaderboard.configurations import Group
 from serbench.leaderboard.differences import Parts
-from serbench.leaderboard.ranking import Row, machine_name
+from serbench.leaderboard.ranking import BEST, Row, machine_name
 from serbench.leaderboard.setting_names import group_names, setting_names
 from serbench.leaderboard.settings import Setting
+from serbench.leaderboard.shortlist import Shortlist
 from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.reading import (
     Version,
@@ -22,6 +23,9 @@ from serbench.leaderboard.views.reading import (
     groups_of,
     parts_of,
     ranked,
+    rankings,
+    shortlisted,
+    test_corpora,
     version,
 )
 
@@ -29,6 +33,8 @@ __all__ = ["Chosen", "chosen", "show_warnings"]
 
 OWN = ""
 """Stands for the corpus that was trained on."""
+BEST_ONES, ALL = "best", "all"
+"""Which configurations of many are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +45,15 @@ class Chosen:
     version: Version
     test_corpus: str | None
     """The further corpus that scores are of; None for the test split of their own."""
+    shortlist: Shortlist | None
+    """What the group is part of; None if it is whole."""
     group: Group
     rows: Sequence[Row]
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What tells this choice from any other, by which what is found of it can be kept."""
+        return self.path, self.version, self.group.name, self.ranked_by, self.shortlist is None
 
     @property
     def ranked_by(self) -> str:
@@ -72,14 +85,15 @@ def chosen() -> Chosen:
         st.stop()
     with st.sidebar:
         setting = _one_setting(known)
-        groups = groups_of(path, now, setting, None)
-        test_corpus = _chosen_test_corpus(setting, groups)
-        if test_corpus:
-            groups = groups_of(path, now, setting, test_corpus)
+        test_corpus = _chosen_test_corpus(setting, test_corpora(path, now, setting))
+        by = _chosen_ranking(rankings(path, now, setting, test_corpus))
+        few = _chosen_shortlist(shortlisted(path, now, setting, by, test_corpus))
+        groups = groups_of(path, now, setting, test_corpus, by if few else None, few)
         group = _one_group(groups)
-        by = _chosen_ranking(group)
-    rows = ranked(path, now, current, group.name, by, test_corpus, group)
-    return Chosen(path=path, version=now, test_corpus=test_corpus, group=group, rows=rows)
+    rows = ranked(path, now, current, group.name, by, test_corpus, few is None, group)
+    return Chosen(
+        path=path, version=now, test_corpus=test_corpus, shortlist=few, group=group, rows=rows
+    )
 
 
 def _one_setting(known: Sequence[Setting]) -> Setting:
@@ -93,13 +107,23 @@ def _one_setting(known: Sequence[Setting]) -> Setting:
     return known[list(names).index(box("Setting", {name: name for name in names}, "setting"))]
 
 
-def _chosen_test_corpus(setting: Setting, groups: Sequence[Group]) -> str | None:
+def _chosen_test_corpus(setting: Setting, others: Sequence[str]) -> str | None:
     """Let the reader choose what scores are of, if some runs were tested on a further corpus."""
-    others = sorted({name for group in groups for name in group.test_corpora})
     if not others:
         return None
     names = {OWN: f"{setting.corpus} (trained on)", **{name: name for name in others}}
     return box("Tested on", names, "tested_on") or None
+
+
+def _chosen_shortlist(found: Shortlist | None) -> Shortlist | None:
+    """Let the reader choose all configurations instead, if there are many."""
+    if found is None:
+        return None
+    names = {
+        BEST_ONES: f"the {BEST} best, and the front",
+        ALL: f"all {found.of:,}, which takes longer",
+    }
+    return found if box("Configurations", names, "configurations") == BEST_ONES else None
 
 
 def _one_group(groups: Sequence[Group]) -> Group:
@@ -115,8 +139,9 @@ def _written(setting: Setting, key: str) -> str:
     return f"{machine_name(vars(setting))} ({value[:6]})" if key == "machine" else value
 
 
-def show_warnings(rows: Sequence[Row]) -> None:
+def show_warnings(given: Chosen) -> None:
     """Say above the figures what holds for them."""
+    rows, few = given.rows, given.shortlist
     if any(row.synthetic for row in rows):
         st.warning(
             "Synthetic data: costs are real, scores need not hold for real speech.",
@@ -129,13 +154,20 @@ def show_warnings(rows: Sequence[Row]) -> None:
         )
     if any(row.cost_only for row in rows):
         st.info("These runs measured cost only; they are ranked by seconds an epoch.")
-    if told := unranked_sentence([vars(row) for row in rows]):
+    if few is not None:
+        by = RANKINGS[given.ranked_by].label if not rows[0].cost_only else "seconds an epoch"
+        st.info(
+            f"Of {few.of:,} configurations {few.configurations:,} are read: the {BEST} best by "
+            f"{by}, those on the front of it, time and memory, and what these are told against. "
+            "Beside the page all can be chosen."
+        )
+    elif told := unranked_sentence([vars(row) for row in rows]):
         st.info(told)
     if not any(row.runs for row in rows):
         st.error("No run of this comparison has ended well.")
 
 
-def _chosen_ranking(group: Group) -> str:
-    """Let the reader choose what rows are ranked by, of what some row has."""
-    known = {name: ranking.label for name, ranking in RANKINGS.items() if group.scored(name)}
-    return box("Ranked by", known, "by") if known else "ccc"
+def _chosen_ranking(known: Sequence[str]) -> str:
+    """Let the reader choose what rows are ranked by, of what some run has."""
+    names = {name: RANKINGS[name].label for name in known}
+    return box("Ranked by", names, "by") if names else "ccc"

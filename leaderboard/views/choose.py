@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -26,7 +26,6 @@ from serbench.leaderboard.recommendation import (
     told,
 )
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import Version
 
 __all__ = ["page"]
 
@@ -57,8 +56,7 @@ BOXES = {
 def page(chosen: Chosen) -> None:
     """Draw it."""
     limits = chosen_limits(chosen.rows, chosen.group.memory)
-    key = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
-    show_recommendation(recommended(*key, limits, chosen))
+    show_recommendation(recommended(chosen.key, limits, chosen))
 
 
 def chosen_limits(rows: Sequence[Row], memory: str) -> Limits:
@@ -211,9 +209,8 @@ def show_rulings(found: Recommendation) -> None:
 
 
 @st.cache_data(show_spinner="Choosing", max_entries=32)
-def recommended(
-    path: str, version: Version, group: str, by: str, limits: Limits, _chosen: Chosen
-) -> Recommendation:
+def recommended(key: tuple[Hashable, ...], limits: Limits, _chosen: Chosen) -> Recommendation:
     """What to take of a group; all but the last key the cache."""
-    best = recommendation.runs_of_best(_chosen.group, limits, by=by)
-    return recommendation.of_group(_chosen.group, _chosen.parts(best), limits, by=by)
+    group, by = _chosen.group, _chosen.ranked_by
+    best = recommendation.runs_of_best(group, limits, by=by)
+    return recommendation.of_group(group, _chosen.parts(best), limits, by=by)

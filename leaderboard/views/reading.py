@@ -14,12 +14,13 @@ import streamlit as st
 
 from serbench.harness import strategy
 from serbench.harness.errors import SerbenchError
-from serbench.harness.metrics import RANKED_DIMENSIONS
+from serbench.harness.metrics import RANKED_DIMENSIONS, RANKINGS
 from serbench.harness.records import database_url
 from serbench.leaderboard import (
     comparison,
     failures,
     queries,
+    queries_aggregates,
     queries_enrolment,
     queries_epochs,
     queries_failures,
@@ -33,6 +34,7 @@ from serbench.leaderboard.failures import Fit
 from serbench.leaderboard.queries import Spreads
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.settings import Setting
+from serbench.leaderboard.shortlist import Shortlist, shortlist
 
 __all__ = [
     "Version",
@@ -52,7 +54,10 @@ __all__ = [
     "persons",
     "predictions",
     "ranked",
+    "rankings",
     "seeds",
+    "shortlisted",
+    "test_corpora",
     "validation",
     "version",
 ]
@@ -94,6 +99,40 @@ def all_settings(url_or_path: str, version: Version) -> list[Setting]:
     return sorted(found, key=lambda setting: (setting.cost_only, -setting.newest))
 
 
+@st.cache_data(show_spinner=False, max_entries=32)
+def test_corpora(url_or_path: str, version: Version, setting: Setting) -> list[str]:
+    """The further corpora that some run of a setting was tested on; `version` keys the cache."""
+    return queries_aggregates.test_corpora(queries.open_for_reading(url_or_path), setting)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def rankings(
+    url_or_path: str, version: Version, setting: Setting, test_corpus: str | None
+) -> list[str]:
+    """Those of `RANKINGS` that some run of a setting has a score of; `version` keys the cache."""
+    engine = queries.open_for_reading(url_or_path)
+    known = set(queries_aggregates.scored(engine, setting, test_corpus=test_corpus))
+    return [name for name, ranking in RANKINGS.items() if known.intersection(ranking.keys)]
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def shortlisted(
+    url_or_path: str, version: Version, setting: Setting, by: str, test_corpus: str | None
+) -> Shortlist | None:
+    """What is to be read of a setting of many configurations; None if all of them.
+
+    Where there are folds that is all: which of them a row has is told by its runs alone. `version`
+    keys the cache.
+    """
+    if setting.folds or setting.runs <= ranking.BEST:
+        return None
+    engine = queries.open_for_reading(url_or_path)
+    found = queries_aggregates.aggregates(
+        engine, setting, RANKINGS[by].keys, test_corpus=test_corpus
+    )
+    return shortlist(found, by, cost_only=setting.cost_only)
+
+
 # Not copied for every look at it: nothing in a group can be changed.
 @st.cache_resource(show_spinner=False, max_entries=8)
 def groups_of(
@@ -101,14 +140,25 @@ def groups_of(
     version: Version,
     setting: Setting,
     test_corpus: str | None,
+    by: str | None,
+    _shortlist: Shortlist | None,
 ) -> list[Group]:
     """The runs of a setting, by what compares: several where they are of different folds.
 
     Those of most folds come first. With a further corpus only those runs are there that were tested
-    on it, with their scores on it. `version` keys the cache.
+    on it, with their scores on it.
+
+    Args:
+        url_or_path: of the database
+        version: keys the cache
+        setting: whose runs
+        test_corpus: a further one
+        by: by what the shortlist was made, and None without one, which keys the cache
+        _shortlist: which of them; all if None
     """
     engine = queries.open_for_reading(url_or_path)
-    runs = queries.configurations(engine, setting, test_corpus=test_corpus)
+    run_ids = None if _shortlist is None else _shortlist.run_ids
+    runs = queries.configurations(engine, setting, run_ids, test_corpus=test_corpus)
     return sorted(groups(runs), key=lambda group: -len(group.members[0].folds))
 
 
@@ -130,9 +180,13 @@ def ranked(
     name: str,
     by: str,
     test_corpus: str | None,
+    whole: bool,
     _group: Group,
 ) -> list[Row]:
-    """The rows of a group from `groups_of`; all but the group itself, whose name it is, keys it."""
+    """The rows of a group from `groups_of`; all but the group itself, whose name it is, keys it.
+
+    `whole` says that it is all of the setting, and no shortlist.
+    """
     best = tuple(sorted(ranking.runs_of_best(_group, by)))
     found = parts_of(url_or_path, version, best, test_corpus)
     return ranking.rank_group(_group, found, by=by, current=current)

@@ -85,7 +85,7 @@ def _choose(members: Sequence[Configuration], run_id: int | None) -> None:
         on_change=_turn_to_run,
     )
     if run_id is not None and here is None:
-        st.info("The run below is none of the comparison that is chosen beside this page.")
+        st.info("The run below is of none of the configurations that are chosen beside this page.")
 
 
 def _turn_to_configuration(members: Sequence[Configuration]) -> None:

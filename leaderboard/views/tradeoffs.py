@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -21,7 +21,7 @@ from serbench.leaderboard.sweeps import Line, sweeps
 from serbench.leaderboard.tradeoff_charts import SCALE_WORDS, Scale
 from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.choices import Chosen
-from serbench.leaderboard.views.reading import Version, epochs
+from serbench.leaderboard.views.reading import epochs
 
 __all__ = ["page"]
 
@@ -61,7 +61,7 @@ def show_front(chosen: Chosen) -> None:
     y = _measure(right, "Up", [key for key in (*goods, *costs) if key != x], known, "y")
     left, right = st.columns(2)
     x_scale, y_scale = _scale(left, "Axis across", "xscale"), _scale(right, "Axis up", "yscale")
-    standing = stood(chosen.path, chosen.version, chosen.group.name, x, y, chosen)
+    standing = stood(chosen.key, x, y, chosen)
     points = tradeoff_charts.plotted(rows, standing, x, y)
     if points.empty:
         st.info("No row here has both of these.")
@@ -172,8 +172,7 @@ def show_sweep(
     chosen: Chosen,
 ) -> None:
     """One measure against it."""
-    key = chosen.path, chosen.version, chosen.group.name, chosen.ranked_by
-    points = tradeoff_charts.swept(lines, figures(*key, measure, chosen), measure)
+    points = tradeoff_charts.swept(lines, figures(chosen.key, measure, chosen), measure)
     names = [line.name for line in lines]
     place.altair_chart(
         tradeoff_charts.sweep(points, setting, measure, names),
@@ -254,16 +253,14 @@ def _or_not(value: float, form: str) -> str:
 
 
 @st.cache_data(show_spinner="Drawing speakers and seeds", max_entries=32)
-def stood(path: str, version: Version, group: str, x: str, y: str, _chosen: Chosen) -> pd.DataFrame:
+def stood(key: tuple[Hashable, ...], x: str, y: str, _chosen: Chosen) -> pd.DataFrame:
     """Two measures of a group's rows; all but the last key the cache."""
     near = fronts.runs_near_front(_chosen.group, x, y)
     return fronts.standing(_chosen.group, _chosen.parts(near), x, y)
 
 
 @st.cache_data(show_spinner="Drawing speakers and seeds", max_entries=32)
-def figures(
-    path: str, version: Version, group: str, by: str, measure: str, _chosen: Chosen
-) -> pd.DataFrame:
+def figures(key: tuple[Hashable, ...], measure: str, _chosen: Chosen) -> pd.DataFrame:
     """A measure of a group's rows; all but the last key the cache."""
-    best = ranking.runs_of_best(_chosen.group, by)
+    best = ranking.runs_of_best(_chosen.group, _chosen.ranked_by)
     return fronts.measured(_chosen.group, _chosen.parts(best), measure)

@@ -138,7 +138,9 @@ def draw_failures(path: str) -> None:
     group = Group(key="", members=())
     version = reading.version(path)
     failures.page(
-        choices.Chosen(path=path, version=version, test_corpus=None, group=group, rows=())
+        choices.Chosen(
+            path=path, version=version, test_corpus=None, shortlist=None, group=group, rows=()
+        )
     )
 
 

@@ -411,7 +411,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Any:
         script = (
             f"from serbench.leaderboard.views import choices, {view}\n"
             f"chosen = choices.chosen()\n"
-            f"choices.show_warnings(chosen.rows)\n"
+            f"choices.show_warnings(chosen)\n"
             f"{view}.page(chosen)"
         )
         shown = AppTest.from_string(script, default_timeout=60)

@@ -92,7 +92,7 @@ def test_the_front_is_what_nothing_dominates() -> None:
         return bool(((whole <= its).all(axis=1) & (whole < its).any(axis=1)).any())
 
     expected = [None not in point and not dominated(point) for point in points]
-    assert ranking._not_dominated(points) == expected
+    assert ranking.not_dominated(points) == expected
 
 
 def test_a_row_that_lacks_a_dimension_is_not_behind_the_best(row: Any) -> None:

@@ -60,7 +60,7 @@ def test_the_address_names_a_run_of_another_comparison(page: Any, filled: Any) -
     other = filled("vera", corpus_name="other", noise=None, cost_only=True)
     shown = page(filled.path, "run", run=str(other))
     assert shown.text[0].value == f"Run {other}: vera, seed 0"
-    assert "none of the comparison" in shown.info[0].value
+    assert "none of the configurations" in shown.info[0].value
     assert shown.selectbox(key="run_configuration").value is None
     shown.selectbox(key="corpus").select("other").run()
     shown.selectbox(key="corpus").select("made-up").run()
