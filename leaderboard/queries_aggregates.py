@@ -78,13 +78,15 @@ def aggregates(
     Args:
         setting: from `settings.settings`
         keys: of `SCORED`, those that the mean is over
-        test_corpus: the further corpus that scores are of; that of the setting if None
+        test_corpus: the further corpus that scores are of, and only what was tested on it; that of
+            the setting if None
 
     Raises:
         DatabaseError: the database could not be read.
     """
     query = _aggregated(settings.conditions(setting), keys, test_corpus or setting.corpus)
-    return [_aggregate(**row) for row in as_dicts(engine, query)]
+    found = [_aggregate(**row) for row in as_dicts(engine, query)]
+    return [each for each in found if test_corpus is None or each.score is not None]
 
 
 def _aggregate(*, run_ids: str, **same: Any) -> Aggregate:

@@ -33,8 +33,8 @@ __all__ = ["Chosen", "chosen", "show_warnings"]
 
 OWN = ""
 """Stands for the corpus that was trained on."""
-BEST_ONES, ALL = "best", "all"
-"""Which configurations of many are shown."""
+THE_BEST, ALL = "the best", "all"
+"""Which of many configurations are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +119,8 @@ def _chosen_shortlist(found: Shortlist | None) -> Shortlist | None:
     """Let the reader choose all configurations instead, if there are many."""
     if found is None:
         return None
-    names = {
-        BEST_ONES: f"the {BEST} best, and the front",
-        ALL: f"all {found.of:,}, which takes longer",
-    }
-    return found if box("Configurations", names, "configurations") == BEST_ONES else None
+    names = {each: each for each in (THE_BEST, ALL)}
+    return found if box("Configurations", names, "configurations") == THE_BEST else None
 
 
 def _one_group(groups: Sequence[Group]) -> Group:
@@ -159,7 +156,7 @@ def show_warnings(given: Chosen) -> None:
         st.info(
             f"Of {few.of:,} configurations {few.configurations:,} are read: the {BEST} best by "
             f"{by}, those on the front of it, time and memory, and what these are told against. "
-            "Beside the page all can be chosen."
+            "Beside the page all can be chosen, which takes longer."
         )
     elif told := unranked_sentence([vars(row) for row in rows]):
         st.info(told)

@@ -26,12 +26,15 @@ from streamlit.testing.v1 import AppTest
 
 import serbench.leaderboard
 from serbench.harness import plan, records
+from serbench.harness.metrics import RANKINGS
 from serbench.leaderboard import queries, ranking
 from serbench.leaderboard.configurations import groups
 from serbench.leaderboard.differences import parts
 from serbench.leaderboard.failures import MOST_FITS
+from serbench.leaderboard.queries_aggregates import aggregates
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.settings import Setting, settings
+from serbench.leaderboard.shortlist import Shortlist, shortlist
 from serbench.leaderboard.views import failures
 
 pytestmark = pytest.mark.slow
@@ -83,8 +86,28 @@ def test_rows_of_a_setting(
     told(f"rows of {size:,} runs", benchmark)
 
 
-def rows_of(engine: sa.Engine, setting: Setting) -> list[Row]:
-    (group,) = groups(queries.configurations(engine, setting))
+def test_rows_of_a_shortlist(database: Path, share: float, benchmark: BenchmarkFixture) -> None:
+    engine = queries.open_for_reading(str(database))
+    setting = next(each for each in settings(engine) if each.runs == round(LARGE * share))
+
+    def found() -> list[Row]:
+        listed = shortlisted(engine, setting)
+        return rows_of(engine, setting, listed.run_ids if listed else None)
+
+    rows = benchmark.pedantic(found, rounds=3)  # type: ignore[no-untyped-call]
+    best = [row.run_ids for row in rows_of(engine, setting)[: ranking.BEST]]
+    assert [row.run_ids for row in rows[: ranking.BEST]] == best
+    told("rows of a shortlist", benchmark)
+
+
+def shortlisted(engine: sa.Engine, setting: Setting) -> Shortlist | None:
+    return shortlist(aggregates(engine, setting, RANKINGS["ccc"].keys), "ccc")
+
+
+def rows_of(
+    engine: sa.Engine, setting: Setting, run_ids: tuple[int, ...] | None = None
+) -> list[Row]:
+    (group,) = groups(queries.configurations(engine, setting, run_ids))
     return ranking.rank_group(group, parts(queries.evidence(engine, ranking.runs_of_best(group))))
 
 
@@ -149,7 +172,7 @@ def draw_failures(path: str) -> None:
 def test_first_paint_and_filters(database: Path, share: float, benchmark: BenchmarkFixture) -> None:
     """Of a server that nobody has asked yet: the newest setting, then others, there and back."""
     pytest.importorskip("playwright.sync_api")
-    lines = {"corpus-3": round(USUAL * share / SEEDS), "corpus-4": round(LARGE * share / SEEDS)}
+    lines = {"corpus-3": round(USUAL * share / SEEDS), "corpus-4": _listed(database)}
     with browser() as chromium:
         for corpus, other in (("corpus-4", "corpus-3"), ("corpus-3", "corpus-4")):
             with served(database) as leaderboard:
@@ -181,6 +204,13 @@ def test_first_paint_and_filters(database: Path, share: float, benchmark: Benchm
                         page.locator(DONE).wait_for(timeout=60_000)
                     assert not page.get_by_test_id("stException").count()
     benchmark.pedantic(lambda: None, rounds=1)  # type: ignore[no-untyped-call]
+
+
+def _listed(database: Path) -> int:
+    engine = queries.open_for_reading(str(database))
+    found = shortlisted(engine, max(settings(engine), key=lambda setting: setting.runs))
+    assert found is not None
+    return found.configurations
 
 
 @contextmanager

@@ -10,7 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from serbench.harness import heads
-from serbench.leaderboard import queries_enrolment, queries_epochs, queries_failures
+from serbench.leaderboard import (
+    queries_aggregates,
+    queries_enrolment,
+    queries_epochs,
+    queries_failures,
+)
 
 
 def newest(recorder: Any, most: int = 9, **wanted: str) -> list[dict[str, Any]]:
@@ -100,6 +105,7 @@ def test_a_head_has_one_label_in_a_place(recorder: Any) -> None:
         queries_epochs._validation([1], ["valence"]),
         queries_epochs._epochs([1]),
         queries_enrolment._enrolled([1]),
+        queries_aggregates._aggregated([], ["ccc_valence"], "made-up"),
     ],
 )
 def test_no_json_is_compared_which_postgresql_cannot(query: sa.Select[Any]) -> None:
