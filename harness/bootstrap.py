@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,9 @@ def _draws(count: int, draws: int, seed: int) -> Floats:
     return drawn
 
 
-def bootstrap_ccc(predicted: Floats, labels: Floats, speaker: Ints, counts: Floats) -> Floats:
+def bootstrap_ccc(
+    predicted: Floats, labels: Floats, speaker: Ints, counts: Floats, *, run: Ints | None = None
+) -> Floats:
     """CCC (Lin, 1989) of each draw of speakers, all their utterances with them.
 
     A draw's moments are sums of its speakers' moments, so that all draws are one matrix product.
@@ -73,40 +76,58 @@ def bootstrap_ccc(predicted: Floats, labels: Floats, speaker: Ints, counts: Floa
         labels: array with shape (N,)
         speaker: array with shape (N,), each utterance's column of `counts`
         counts: array with shape (D, S) from `speaker_draws`
+        run: array with shape (N,), which of R runs each is of, from 0, all of which draw the same
+            speakers; of one if None
 
     Returns:
-        array with shape (D,); NaN where the CCC of a draw is undefined, and everywhere if a
-        prediction is NaN
+        array with shape (D,), or of several runs (R, D); NaN where the CCC of a draw is undefined,
+        and everywhere in a run if a prediction of it is NaN
     """
+    of = np.zeros(len(predicted), np.intp) if run is None else run
     # Centred, so that a moment about the draw's mean is no small difference of large numbers.
-    shift_x, shift_y = predicted.mean(), labels.mean()
-    x, y = predicted - shift_x, labels - shift_y
+    shift_x, shift_y = (
+        np.bincount(of, weights=each) / np.bincount(of) for each in (predicted, labels)
+    )
+    x, y = predicted - shift_x[of], labels - shift_y[of]
     terms = (np.ones_like(x), x, y, x * x, y * y, x * y)
-    sums = [np.bincount(speaker, weights=term, minlength=counts.shape[1]) for term in terms]
-    n, sx, sy, sxx, syy, sxy = (counts @ np.stack(sums, axis=1)).T
+    n, sx, sy, sxx, syy, sxy = _drawn_sums(terms, of, speaker, counts)
     with np.errstate(invalid="ignore", divide="ignore"):
-        distance = sx / n + shift_x - sy / n - shift_y
+        distance = sx / n + shift_x[:, None] - sy / n - shift_y[:, None]
         spread = (sxx - sx**2 / n) + (syy - sy**2 / n) + n * distance**2
-        return np.asarray(2 * (sxy - sx * sy / n) / spread, dtype=np.float64)
+        drawn = np.asarray(2 * (sxy - sx * sy / n) / spread, dtype=np.float64)
+    return drawn[0] if run is None else drawn
 
 
-def bootstrap_mean(values: Floats, speaker: Ints, counts: Floats) -> Floats:
+def bootstrap_mean(
+    values: Floats, speaker: Ints, counts: Floats, *, run: Ints | None = None
+) -> Floats:
     """Mean of each draw of speakers, all their utterances with them.
 
     Args:
         values: array with shape (N,)
         speaker: array with shape (N,), each utterance's column of `counts`
         counts: array with shape (D, S) from `speaker_draws`
+        run: as in `bootstrap_ccc`
 
     Returns:
-        array with shape (D,); NaN for a draw without utterances, and everywhere if a value is NaN
+        array with shape (D,), or of several runs (R, D); NaN for a draw without utterances, and
+        everywhere in a run if a value of it is NaN
     """
-    sums, sizes = (
-        np.bincount(speaker, weights, minlength=counts.shape[1])
-        for weights in (values, np.ones_like(values))
-    )
+    of = np.zeros(len(values), np.intp) if run is None else run
+    sums, sizes = _drawn_sums((values, np.ones_like(values)), of, speaker, counts)
     with np.errstate(invalid="ignore"):
-        return np.asarray(counts @ sums / (counts @ sizes), dtype=np.float64)
+        drawn = np.asarray(sums / sizes, dtype=np.float64)
+    return drawn[0] if run is None else drawn
+
+
+def _drawn_sums(terms: Sequence[Floats], run: Ints, speaker: Ints, counts: Floats) -> Floats:
+    """Sum of each of T terms over what is of each of R runs in each draw, (T, R, D)."""
+    speakers = counts.shape[1]
+    cells = (int(run.max()) + 1) * speakers
+    cell = run * speakers + speaker
+    sums = [np.bincount(cell, weights=term, minlength=cells) for term in terms]
+    drawn = np.concatenate(sums).reshape(-1, speakers) @ counts.T
+    return np.asarray(drawn.reshape(len(terms), -1, len(counts)))
 
 
 def interval(draws: Floats) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 import sys
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str]) -> None:
 def _import_pages() -> None:
     for module in pkgutil.iter_modules(views.__path__, f"{views.__name__}."):
         importlib.import_module(module.name)
+    # All of it stays: no need to look through it for garbage whenever a page is drawn.
+    gc.freeze()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -38,7 +38,7 @@ class Part:
     """What of a run one of its scores comes from: arrays with shape (N,)."""
 
     statistic: Callable[..., Floats]
-    """The score in each draw, of the values, the number of each one's unit, and the draws."""
+    """The score in each draw, as `bootstrap_ccc` tells it of several runs at once."""
     values: tuple[Floats, ...]
     unit: Unit
     """What a draw takes or leaves as a whole, with all that is of it."""
@@ -143,7 +143,6 @@ class Draws:
         ids = {i for member in members for run in member.seeds for i in run["ids"]}
         self._parts = {key: part for key, part in found.items() if key[0] in ids}
         self._units = {unit: self._present(unit) for unit in get_args(Unit)}
-        self._counts: dict[Unit, Floats] = {}
         self._drawn: dict[tuple[tuple[int, ...], str], Floats] = {}
 
     def _present(self, unit: Unit) -> Ints:
@@ -215,23 +214,34 @@ class Draws:
         wanted = [(i, key) for run in runs for i in run["ids"] for key in keys]
         if not wanted or not all(self._tells(each) for each in wanted):
             return None
-        each = [np.mean([self._of_run(run["ids"], key) for key in keys], axis=0) for run in runs]
-        return np.stack(each, axis=1)
+        self._draw(dict.fromkeys((run["ids"], key) for run in runs for key in keys))
+        sums = [
+            functools.reduce(operator.add, (self._drawn[run["ids"], key] for key in keys))
+            for run in runs
+        ]
+        return np.stack(sums, axis=1) / len(keys)
 
     def _tells(self, key: tuple[int, str]) -> bool:
         part = self._parts.get(key)
         return part is not None and len(self._units[part.unit]) >= FEWEST_SPEAKERS
 
-    def _of_run(self, ids: tuple[int, ...], key: str) -> Floats:
-        """A score in each draw, over what all folds of a run tell."""
-        if (ids, key) not in self._drawn:
-            whole = functools.reduce(operator.add, (self._parts[i, key] for i in ids))
-            if whole.unit not in self._counts:
-                self._counts[whole.unit] = speaker_draws(len(self._units[whole.unit]))
-            column = np.searchsorted(self._units[whole.unit], whole.number)
-            drawn = whole.statistic(*whole.values, column, self._counts[whole.unit])
-            self._drawn[ids, key] = drawn
-        return self._drawn[ids, key]
+    def _draw(self, wanted: Iterable[tuple[tuple[int, ...], str]]) -> None:
+        """Find scores in each draw, over what all folds of a run tell; those of a kind at once."""
+        alike: dict[Any, dict[tuple[tuple[int, ...], str], Part]] = {}
+        for ids, key in wanted:
+            if (ids, key) not in self._drawn:
+                whole = functools.reduce(operator.add, (self._parts[i, key] for i in ids))
+                alike.setdefault((whole.statistic, whole.unit), {})[ids, key] = whole
+        for (statistic, unit), found in alike.items():
+            run = np.repeat(np.arange(len(found)), [part.number.size for part in found.values()])
+            values = zip(*(part.values for part in found.values()), strict=True)
+            number = np.concatenate([part.number for part in found.values()])
+            column = np.searchsorted(self._units[unit], number)
+            drawn = statistic(*map(np.concatenate, values), column, self._counts(unit), run=run)
+            self._drawn.update(zip(found, drawn, strict=True))
+
+    def _counts(self, unit: Unit) -> Floats:
+        return speaker_draws(len(self._units[unit]))
 
 
 def on_shared_utterances(

@@ -4,7 +4,13 @@ import audmetric
 import numpy as np
 import pytest
 
-from serbench.harness.bootstrap import bootstrap_ccc, interval, seed_draws, speaker_draws
+from serbench.harness.bootstrap import (
+    bootstrap_ccc,
+    bootstrap_mean,
+    interval,
+    seed_draws,
+    speaker_draws,
+)
 
 
 def sample(offset: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -85,3 +91,19 @@ def test_unpaired_seeds_are_drawn_by_themselves() -> None:
     together = np.corrcoef(seed_draws(3)[:, 0], seed_draws(3, unpaired=True)[:, 0])[0, 1]
     assert abs(together) < 0.1
     assert (seed_draws(3, unpaired=True).sum(axis=1) == 3).all()
+
+
+def test_runs_at_once_are_as_each_alone() -> None:
+    counts = speaker_draws(6)
+    short = sample(offset=-3.0)
+    runs = [sample(), sample(offset=9.0), (short[0][:40], short[1][:40], short[2][:40])]
+    runs[1][0][3] = np.nan
+    number = np.repeat(np.arange(3), [len(each[0]) for each in runs])
+    predicted, labels, speaker = map(np.concatenate, zip(*runs, strict=True))
+    together = bootstrap_ccc(predicted, labels, speaker, counts, run=number)
+    alone = np.stack([bootstrap_ccc(*each, counts) for each in runs])
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    assert np.isnan(together).all(axis=1).tolist() == [False, True, False]
+    means = bootstrap_mean(predicted, speaker, counts, run=number)
+    expected = np.stack([bootstrap_mean(each[0], each[2], counts) for each in runs])
+    np.testing.assert_allclose(means, expected, rtol=1e-12)
