@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -143,7 +143,7 @@ class Draws:
         ids = {i for member in members for run in member.seeds for i in run["ids"]}
         self._parts = {key: part for key, part in found.items() if key[0] in ids}
         self._units = {unit: self._present(unit) for unit in get_args(Unit)}
-        self._drawn: dict[tuple[tuple[int, ...], str], Floats] = {}
+        self._drawn: dict[tuple[tuple[tuple[int, ...], ...], str], Floats | None] = {}
 
     def _present(self, unit: Unit) -> Ints:
         seen = [part.number for part in self._parts.values() if part.unit == unit]
@@ -211,37 +211,33 @@ class Draws:
 
     def _of_runs(self, runs: Sequence[Run], keys: Sequence[str]) -> Floats | None:
         """Mean of the scores of each run in each draw, (D, runs)."""
-        wanted = [(i, key) for run in runs for i in run["ids"] for key in keys]
-        if not wanted or not all(self._tells(each) for each in wanted):
+        ids = tuple(run["ids"] for run in runs)
+        each = [self._of_score(ids, key) for key in keys]
+        known = [drawn for drawn in each if drawn is not None]
+        if not known or len(known) < len(each):
             return None
-        self._draw(dict.fromkeys((run["ids"], key) for run in runs for key in keys))
-        sums = [
-            functools.reduce(operator.add, (self._drawn[run["ids"], key] for key in keys))
-            for run in runs
-        ]
-        return np.stack(sums, axis=1) / len(keys)
+        return np.asarray(functools.reduce(operator.add, known) / len(known))
+
+    def _of_score(self, runs: tuple[tuple[int, ...], ...], key: str) -> Floats | None:
+        """A score of each run in each draw, (D, runs), over what all folds of the run tell."""
+        if (runs, key) not in self._drawn:
+            there = bool(runs) and all(self._tells((i, key)) for ids in runs for i in ids)
+            self._drawn[runs, key] = self._draw(runs, key) if there else None
+        return self._drawn[runs, key]
 
     def _tells(self, key: tuple[int, str]) -> bool:
         part = self._parts.get(key)
         return part is not None and len(self._units[part.unit]) >= FEWEST_SPEAKERS
 
-    def _draw(self, wanted: Iterable[tuple[tuple[int, ...], str]]) -> None:
-        """Find scores in each draw, over what all folds of a run tell; those of a kind at once."""
-        alike: dict[Any, dict[tuple[tuple[int, ...], str], Part]] = {}
-        for ids, key in wanted:
-            if (ids, key) not in self._drawn:
-                whole = functools.reduce(operator.add, (self._parts[i, key] for i in ids))
-                alike.setdefault((whole.statistic, whole.unit), {})[ids, key] = whole
-        for (statistic, unit), found in alike.items():
-            run = np.repeat(np.arange(len(found)), [part.number.size for part in found.values()])
-            values = zip(*(part.values for part in found.values()), strict=True)
-            number = np.concatenate([part.number for part in found.values()])
-            column = np.searchsorted(self._units[unit], number)
-            drawn = statistic(*map(np.concatenate, values), column, self._counts(unit), run=run)
-            self._drawn.update(zip(found, drawn, strict=True))
-
-    def _counts(self, unit: Unit) -> Floats:
-        return speaker_draws(len(self._units[unit]))
+    def _draw(self, runs: tuple[tuple[int, ...], ...], key: str) -> Floats:
+        whole = [functools.reduce(operator.add, (self._parts[i, key] for i in ids)) for ids in runs]
+        values = zip(*(part.values for part in whole), strict=True)
+        number = np.concatenate([part.number for part in whole])
+        run = np.repeat(np.arange(len(runs)), [part.number.size for part in whole])
+        units = self._units[whole[0].unit]
+        column, counts = np.searchsorted(units, number), speaker_draws(len(units))
+        drawn = whole[0].statistic(*map(np.concatenate, values), column, counts, run=run)
+        return np.asarray(drawn.T)
 
 
 def on_shared_utterances(

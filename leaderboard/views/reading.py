@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -64,6 +64,8 @@ __all__ = [
 
 
 Version: TypeAlias = tuple[tuple[int, int], ...]
+BY_TEXT: dict[str | type[Any], Callable[[Any], Any]] = {tuple: repr}
+"""How ids of runs key a cache: one by one, a thousand of them take longer than what they key."""
 SERVED_S = 60
 """Seconds for which what was read of a server is shown, for it does not say when it changes."""
 
@@ -163,7 +165,7 @@ def groups_of(
 
 
 # As `groups_of`.
-@st.cache_resource(show_spinner=False, max_entries=4)
+@st.cache_resource(show_spinner=False, max_entries=4, hash_funcs=BY_TEXT)
 def parts_of(
     url_or_path: str, version: Version, run_ids: tuple[int, ...], test_corpus: str | None
 ) -> Parts:
@@ -208,7 +210,7 @@ def compared(
     return comparison.of_group(_group, evidence, a, b)
 
 
-@st.cache_data(show_spinner=False, max_entries=16)
+@st.cache_data(show_spinner=False, max_entries=16, hash_funcs=BY_TEXT)
 def validation(
     url_or_path: str,
     version: Version,
@@ -293,7 +295,7 @@ def predictions(
     return queries.predictions(engine, run_ids, test_corpus=test_corpus)
 
 
-@st.cache_data(show_spinner=False, max_entries=8)
+@st.cache_data(show_spinner=False, max_entries=8, hash_funcs=BY_TEXT)
 def epochs(url_or_path: str, version: Version, run_ids: tuple[int, ...]) -> pd.DataFrame:
     """The epochs of runs; `version` keys the cache."""
     return queries_epochs.epochs(queries.open_for_reading(url_or_path), run_ids)
