@@ -205,7 +205,8 @@ def show_learning(chosen: Chosen) -> None:
         help="Mean CCC of activation and valence on the validation split.",
     )
     x_scale = _scale(right, "Axis of seconds", "timescale")
-    known = [row.name for row in rows if row.name in set(each["row"])]
+    drawable = set(each["row"].unique())
+    known = [row.name for row in rows if row.name in drawable]
     names = st.multiselect(
         "Curves of", known, default=known[:FIRST_CURVES], key="curves", bind="query-params"
     )
