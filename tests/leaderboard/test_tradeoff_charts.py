@@ -68,6 +68,61 @@ def test_the_chart_has_front_intervals_and_names(row: Make) -> None:
     assert "On the front in" in titles
 
 
+def front(*points: tuple[str, float, float, float | None]) -> pd.DataFrame:
+    """Names, where they are, and the share of draws in which they are there."""
+    told = {
+        f"r{i}": (x, None, None, y, None, None, True, share)
+        for i, (_, x, y, share) in enumerate(points)
+    }
+    frame = standing(**told).assign(
+        name=[name for name, *_ in points],
+        strategy="full",
+        rank=1,
+        features="live",
+        notes="",
+        opacity=1,
+    )
+    numbered: pd.DataFrame = frame.reset_index(drop=True)
+    return numbered
+
+
+def test_where_two_names_would_collide_the_surer_is_told() -> None:
+    points = front(("left", 0, 0, 0.5), ("a" * 20, 5, 5, 0.2), ("b" * 20, 5.5, 5.3, 0.9))
+    told = tradeoff_charts.named(points, ("linear", "linear"), first=-1, above=1)
+    names = told.groupby("width")["name"].agg(set)
+    assert names[200] == {"left", "b" * 20}
+    assert names.iloc[-1] == {"left", "a" * 20, "b" * 20}
+    assert (told.loc[told["name"] == "left", "side"] == 1).all()
+    assert told["width"].lt(told["wider"]).all()
+    untold = front(("c" * 20, 5, 5, None), ("d" * 20, 5.01, 5, None), ("left", 0, 0, None))
+    told = tradeoff_charts.named(untold, ("linear", "linear"), first=-1, above=1)
+    assert "c" * 20 in set(told["name"])
+
+
+def test_names_are_where_the_axis_has_their_points() -> None:
+    points = front(("a", 1, 0, 0.1), ("b", 10, 0, 0.1), ("c", 100, 0, 0.1))
+    for kind, places in (("log", [30, 65, 100]), ("linear", [30, 36.4, 100]), ("symlog", None)):
+        along = tradeoff_charts._along(points, "x", kind, 130).tolist()  # type: ignore[arg-type]
+        if places:
+            assert along == pytest.approx(places, abs=0.1)
+        assert along == sorted(along)
+    assert tradeoff_charts._along(points, "y", "linear", 130).tolist() == [65, 65, 65]
+
+
+def test_long_names_are_as_short_as_they_are_drawn() -> None:
+    points = front(("a", 0, 0, 0.1), ("b" * 500, 5, 5, 0.9), ("c", 9, 9, 0.9))
+    told = tradeoff_charts.named(points, ("linear", "linear"), first=-1, above=1)
+    assert told.loc[told["name"] == "b" * 500, "width"].min() <= 400
+
+
+def test_an_interval_that_reaches_zero_has_a_place_on_its_axis() -> None:
+    points = front(("a", 1, 0.2, 0.5), ("b", 2, 0.4, 0.5))
+    points.loc[0, ["y_low", "y_high"]] = -0.1, 0.5
+    spec = tradeoff_charts.pareto(points, "epoch_s", "ccc", y_scale="logarithmic").to_dict()
+    (dots,) = [layer for layer in spec["layer"] if "shape" in layer["encoding"]]
+    assert dots["encoding"]["y"]["scale"]["type"] == "symlog"
+
+
 def test_nothing_to_draw_is_a_chart(row: Make) -> None:
     points = tradeoff_charts.plotted([row()], standing(), "epoch_s", "ccc")
     assert tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()["layer"]
@@ -86,8 +141,7 @@ def test_nothing_to_draw_is_a_chart(row: Make) -> None:
     ],
 )
 def test_axes_are_as_asked_for(values: tuple[float, ...], asked: Scale, kind: str) -> None:
-    found: Any = tradeoff_charts.scale(pd.Series(values, dtype=float), asked).to_dict()
-    assert found["type"] == kind
+    assert tradeoff_charts.kind(pd.Series(values, dtype=float), asked) == kind
 
 
 def test_a_setting_is_drawn_by_its_value(row: Make) -> None:
@@ -104,7 +158,12 @@ def test_a_setting_is_drawn_by_its_value(row: Make) -> None:
     bars, line_layer = spec["layer"]
     assert len(spec["datasets"][bars["data"]["name"]]) == 1
     assert line_layer["encoding"]["x"]["title"] == "layers"
-    assert "GiB" in line_layer["encoding"]["y"]["title"]
+    assert fronts.title("peak_vram_bytes") in spec["title"]["text"]["expr"]
+    assert {each["encoding"]["y"]["title"] for each in spec["layer"]} == {None}
+    unsure = tradeoff_charts.sweep(
+        points.assign(low=None), "layers", "peak_vram_bytes", ["top"]
+    ).to_dict()
+    assert [layer["mark"]["type"] for layer in unsure["layer"]] == ["line"]
 
 
 def test_learning_is_drawn_with_its_target() -> None:
