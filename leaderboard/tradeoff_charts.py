@@ -28,7 +28,7 @@ from serbench.leaderboard.palette import (
 from serbench.leaderboard.placing import AWAY, Point, Side, sides
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line
-from serbench.leaderboard.tables import SCALES, marks
+from serbench.leaderboard.tables import SCALES, marks, said_of_all
 
 __all__ = ["SCALE_WORDS", "Scale", "learning", "named", "pareto", "plotted", "sweep", "swept"]
 
@@ -72,9 +72,10 @@ def plotted(rows: Sequence[Row], standing: pd.DataFrame, x: str, y: str) -> pd.D
         y: likewise
 
     Returns:
-        `standing` with the columns name, strategy, rank, features (cached or live), notes and
-        opacity
+        `standing` with the columns name, strategy, rank, features (cached or live), notes (but
+        for those that the page says of all rows) and opacity
     """
+    told = said_of_all(rows)
     known = pd.DataFrame(
         [
             {
@@ -82,7 +83,7 @@ def plotted(rows: Sequence[Row], standing: pd.DataFrame, x: str, y: str) -> pd.D
                 "strategy": row.strategy,
                 "rank": row.rank,
                 "features": "cached" if row.cached else "live",
-                "notes": marks(row),
+                "notes": marks(row, told),
             }
             for row in rows
             if row.run_ids
@@ -258,7 +259,9 @@ def _told(points: pd.DataFrame, x: str, y: str) -> list[alt.Tooltip]:
             ]
     if points["share"].notna().any():
         told.append(alt.Tooltip("share:Q", title="On the front in", format=".0%"))
-    return [*told, alt.Tooltip("notes:N", title="Notes")]
+    if points["notes"].any():
+        told.append(alt.Tooltip("notes:N", title="Notes"))
+    return told
 
 
 def swept(lines: Sequence[Line], measured: pd.DataFrame, measure: str) -> pd.DataFrame:

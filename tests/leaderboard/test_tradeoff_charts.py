@@ -43,6 +43,26 @@ def test_rows_are_read_in_their_units_and_fade_with_doubt(row: Make) -> None:
     assert points["opacity"].tolist() == [pytest.approx(0.625), tradeoff_charts.FAINT]
 
 
+def test_notes_are_what_the_page_does_not_say_of_all_rows(row: Make) -> None:
+    def noted(*rows: Row) -> tuple[list[str], list[str]]:
+        told = standing(
+            r1=(9, None, None, 0.8, None, None, True, 0.9),
+            r2=(1, None, None, 0.2, None, None, True, 1),
+        )
+        points = tradeoff_charts.plotted(rows, told, "epoch_s", "ccc")
+        spec = tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()
+        (dots,) = [layer for layer in spec["layer"] if "tooltip" in layer["encoding"]]
+        return points["notes"].tolist(), [each["title"] for each in dots["encoding"]["tooltip"]]
+
+    notes, titles = noted(row(synthetic=True), row(run_ids=(2,), synthetic=True))
+    assert notes == ["", ""]
+    assert "Notes" not in titles
+    notes, titles = noted(row(synthetic=True), row(run_ids=(2,), synthetic=True, failed=1))
+    assert [bool(note) for note in notes] == [False, True]
+    assert "Notes" in titles
+    assert noted(row(synthetic=True), row(run_ids=(2,)))[0] == ["synthetic data", ""]
+
+
 def test_the_chart_has_front_intervals_and_names(row: Make) -> None:
     rows = [row(run_ids=(1,)), row(name="lora", run_ids=(2,))]
     told = standing(
