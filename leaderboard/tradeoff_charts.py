@@ -30,7 +30,18 @@ from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line
 from serbench.leaderboard.tables import SCALES, marks, said_of_all
 
-__all__ = ["SCALE_WORDS", "Scale", "learning", "named", "pareto", "plotted", "sweep", "swept"]
+__all__ = [
+    "SCALE_WORDS",
+    "Kind",
+    "Scale",
+    "kind",
+    "learning",
+    "named",
+    "pareto",
+    "plotted",
+    "sweep",
+    "swept",
+]
 
 Kind = Literal["linear", "log", "symlog"]
 Scale = Literal["automatic", "linear", "logarithmic"]
