@@ -23,16 +23,22 @@ MOST_DOTS = 200
 SPREAD = ("mean", "lowest", "lower", "median", "upper", "highest")
 
 
-def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> alt.LayerChart:
+def persons(
+    each: pd.DataFrame, spread: pd.DataFrame, dimension: str, order: Sequence[str]
+) -> alt.LayerChart:
     """How the CCC of single annotators is spread in each row: quartiles, and dots if not too many.
 
+    Rows are at the same height in each dimension, also those that lack it.
+
     Args:
-        each: from `spreads.persons`, of one dimension
-        spread: from `spreads.quartiles`, likewise
+        each: from `spreads.persons`
+        spread: from `spreads.quartiles`, of the same
+        dimension: whose
         order: names of rows, first on top
     """
     ways = [way for way in WAYS.values() if way in set(spread["way"])]
     rows = [name for name in order if name in set(spread["row"])]
+    each, spread = (frame[frame["dimension"] == dimension] for frame in (each, spread))
     # Names above their boxes, since beside them they would leave no room on a narrow screen.
     axis = alt.Axis(
         labelAlign="left",
@@ -44,10 +50,10 @@ def persons(each: pd.DataFrame, spread: pd.DataFrame, order: Sequence[str]) -> a
         ticks=False,
         domain=False,
     )
-    bands = alt.Scale(paddingInner=NAMED, paddingOuter=NAMED)
+    bands = alt.Scale(domain=rows, paddingInner=NAMED, paddingOuter=NAMED)
     encoded: dict[str, Any] = {
-        "y": alt.Y("row:N", title=None, sort=rows, axis=axis, scale=bands),
-        "yOffset": alt.YOffset("way:N", sort=ways),
+        "y": alt.Y("row:N", title=None, axis=axis, scale=bands),
+        "yOffset": alt.YOffset("way:N", scale=alt.Scale(domain=ways)),
         "color": alt.Color(
             "way:N",
             title=None,

@@ -43,6 +43,7 @@ RULE = "#7A7A7A"
 LOOK: dict[str, Any] = {
     "axis": {"labelColor": INK, "titleColor": INK},
     "legend": {"labelColor": INK, "titleColor": INK},
+    "title": {"color": INK},
 }
 """What all charts are configured by, beyond Streamlit's theme, whose ink is too faint to read."""
 LETTERS = "max(20, floor((width - 24) / 6))"

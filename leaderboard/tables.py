@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -28,6 +28,7 @@ __all__ = [
     "known_distances",
     "marks",
     "of_all_groups",
+    "said_of_all",
     "scaled_title",
     "scores",
     "setting",
@@ -93,6 +94,8 @@ HELP = {
     SEEDS: "Seeds whose runs ended well: what scores are the mean over.",
 }
 """What columns mean that are no measure."""
+BANNERS = {"synthetic": "synthetic data", "derived": "derived labels", "cost_only": "cost only"}
+"""Marks by the flags of rows of which pages have a banner."""
 
 
 def scaled_title(key: str) -> str:
@@ -102,17 +105,25 @@ def scaled_title(key: str) -> str:
     return f"{metric.label} ({unit})" if unit not in metric.label else metric.label
 
 
-def marks(row: Row) -> str:
-    """What a reader must know before believing a row; empty for most."""
+def said_of_all(rows: Sequence[Row]) -> set[str]:
+    """The marks that all rows of a page have, and that it says above them."""
+    return {text for flag, text in BANNERS.items() if all(getattr(row, flag) for row in rows)}
+
+
+def marks(row: Row, told: Collection[str] = ()) -> str:
+    """What a reader must know before believing a row; empty for most.
+
+    Args:
+        row: any
+        told: marks that stand elsewhere, as from `said_of_all`
+    """
     said = [
         (folds_told(vars(row)), row.folds is not None),
-        ("synthetic data", row.synthetic),
-        ("derived labels", row.derived),
-        ("cost only", row.cost_only),
+        *((text, getattr(row, flag)) for flag, text in BANNERS.items()),
         ("stale: the strategy has changed since", row.stale),
         (f"{row.failed} failed ({row.failure})", row.failed > 0),
     ]
-    return "; ".join(text for text, holds in said if holds)
+    return "; ".join(text for text, holds in said if holds and text not in told)
 
 
 def setting(row: Row | Setting) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import json
+import textwrap
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from serbench.leaderboard.fronts import higher_is_better, title
@@ -21,12 +25,25 @@ from serbench.leaderboard.palette import (
     line_legend,
     shortened,
 )
+from serbench.leaderboard.placing import AWAY, Point, Side, sides
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line
-from serbench.leaderboard.tables import SCALES, marks
+from serbench.leaderboard.tables import SCALES, marks, said_of_all
 
-__all__ = ["SCALE_WORDS", "Scale", "learning", "pareto", "plotted", "sweep", "swept"]
+__all__ = [
+    "SCALE_WORDS",
+    "Kind",
+    "Scale",
+    "kind",
+    "learning",
+    "named",
+    "pareto",
+    "plotted",
+    "sweep",
+    "swept",
+]
 
+Kind = Literal["linear", "log", "symlog"]
 Scale = Literal["automatic", "linear", "logarithmic"]
 SCALE_WORDS: tuple[Scale, ...] = ("automatic", "linear", "logarithmic")
 
@@ -34,12 +51,26 @@ LOG_RATIO = 20
 """An automatic axis whose largest value is so many times its smallest is logarithmic."""
 FAINT = 0.25
 """Opacity of what is never on the front."""
-HEIGHT, SMALL = 420, 240
+HEIGHT, SMALL = 420, 265
 """Pixels of a chart but for its legend."""
 STRATEGY, SHORT = 120, 26
 """Pixels of a strategy in the legend, of which two have room on any screen, and letters of a name
 there and in the picture."""
 AXES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
+PADDING = 30
+"""Pixels from the ends of an axis to the least and the largest value."""
+WIDTHS = (*range(150, 500, 50), *range(500, 1_000, 100), 1_000, 1_250, 1_500, 10_000)
+"""Pixels of a picture without its axes, from each of which to the next names are placed alike."""
+AROUND = 205
+"""Pixels of a chart above and below that picture, but for the lines of its legend of strategies."""
+BENT: dict[Kind, Callable[[pd.Series[float]], Any]] = {
+    "linear": lambda values: values,
+    "log": np.log,
+    "symlog": lambda values: np.sign(values) * np.log1p(np.abs(values)),
+}
+"""How values lie along an axis, by its kind."""
+TITLE_LETTER, TITLE_LINE = 7, 12
+"""Pixels of a letter in a chart's title, and letters of its lines where it has no room on one."""
 
 
 def plotted(rows: Sequence[Row], standing: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
@@ -52,9 +83,10 @@ def plotted(rows: Sequence[Row], standing: pd.DataFrame, x: str, y: str) -> pd.D
         y: likewise
 
     Returns:
-        `standing` with the columns name, strategy, rank, features (cached or live), notes and
-        opacity
+        `standing` with the columns name, strategy, rank, features (cached or live), notes (but
+        for those that the page says of all rows) and opacity
     """
+    told = said_of_all(rows)
     known = pd.DataFrame(
         [
             {
@@ -62,7 +94,7 @@ def plotted(rows: Sequence[Row], standing: pd.DataFrame, x: str, y: str) -> pd.D
                 "strategy": row.strategy,
                 "rank": row.rank,
                 "features": "cached" if row.cached else "live",
-                "notes": marks(row),
+                "notes": marks(row, told),
             }
             for row in rows
             if row.run_ids
@@ -98,8 +130,9 @@ def pareto(
         x_scale: linear, logarithmic, or whatever suits the values
         y_scale: likewise
     """
-    across = alt.X("x:Q", title=title(x), scale=scale(points["x"], x_scale))
-    up = alt.Y("y:Q", title=title(y), scale=scale(points["y"], y_scale))
+    kinds = kind(_drawn(points, "x"), x_scale), kind(_drawn(points, "y"), y_scale)
+    across = alt.X("x:Q", title=title(x), scale=_scale(kinds[0]))
+    up = alt.Y("y:Q", title=title(y), scale=_scale(kinds[1]))
     strategies = sorted(set(points["strategy"]))
     colour = alt.Color(
         "strategy:N",
@@ -135,10 +168,18 @@ def pareto(
         ),
         tooltip=_told(points, x, y),
     )
+    first, above = _better(x), _better(y)
     names = (
-        on_front.transform_calculate(short=shortened("datum.name", SHORT))
-        .mark_text(align="left", dx=8, dy=-8, color=INK)
-        .encode(text="short:N")
+        alt.Chart(named(points, kinds, first=first, above=above))
+        .transform_filter("datum.width <= width && width < datum.wider")
+        .transform_calculate(short=shortened("datum.name", SHORT))
+        .mark_text(
+            align=alt.ExprRef("datum.side < 0 ? 'right' : 'left'"),
+            dx=alt.ExprRef(f"{AWAY} * datum.side"),
+            dy=-AWAY * above,
+            color=INK,
+        )
+        .encode(x=across, y=up, text="short:N")
     )
     up_bars = up_bars.encode(
         x=across, y=alt.Y("y_low:Q", title=title(y)), y2="y_high:Q", color=colour, opacity=opacity
@@ -150,7 +191,69 @@ def pareto(
     bars = [
         layer for layer, sure in ((up_bars, sure_up), (across_bars, sure_across)) if not sure.empty
     ]
-    return _layered([line, *bars, dots, names], HEIGHT + legend_height(strategies[::2]))
+    return _layered([line, *bars, dots, names], _height(strategies))
+
+
+def named(
+    points: pd.DataFrame, kinds: tuple[Kind, Kind], *, first: Side, above: Side
+) -> pd.DataFrame:
+    """Names of the front that have room, by the width of the picture; the surest choose first.
+
+    Args:
+        points: from `plotted`
+        kinds: of both axes
+        first: the side of a point on which its name is if there is room on both
+        above: whether names are above points, or below
+
+    Returns:
+        frame with the columns x, y, name, side, and the pixels of width from which, and below
+        which, the name is there: width and wider
+    """
+    its = points[points["front"].astype(bool)]
+    front = its.sort_values("share", ascending=False, kind="stable")
+    letters = front["name"].str.len().clip(upper=SHORT)
+    strategies = set(points["strategy"])
+    found = []
+    for width, wider in itertools.pairwise(WIDTHS):
+        across = _along(points, "x", kinds[0], width)
+        up = _along(points, "y", kinds[1], _height_of_picture(strategies, width))
+        places = list(map(Point, across[front.index], up[front.index], letters))
+        chosen = list(sides(places, width, first=first, above=above))
+        found.append(front[["x", "y", "name"]].assign(side=chosen, width=width, wider=wider))
+    every: pd.DataFrame = pd.concat(found, ignore_index=True).dropna(subset="side")
+    return every
+
+
+def _height(strategies: Collection[str]) -> int:
+    """Pixels of a chart that has these in its legend, on the narrowest screen in two columns."""
+    return HEIGHT + legend_height([*strategies][::2])
+
+
+def _height_of_picture(strategies: Collection[str], width: int) -> int:
+    """What its legend leaves of that, which has the more columns the wider the picture."""
+    legend = legend_height([*strategies][:: max(2, width // STRATEGY)])
+    return _height(strategies) - AROUND - legend
+
+
+def _better(measure: str) -> Side:
+    """Where a measure is better: there, beyond the front, is nothing that a name could hide."""
+    return 1 if higher_is_better(measure) else -1
+
+
+def _along(points: pd.DataFrame, axis: str, kind: Kind, pixels: int) -> pd.Series[float]:
+    """How far along an axis of so many pixels each point is."""
+    bent, ends = BENT[kind](points[axis]), BENT[kind](_drawn(points, axis))
+    span = ends.max() - ends.min()
+    share = (bent - ends.min()) / span if span > 0 else bent.map(lambda _: 0.5)
+    along: pd.Series[float] = PADDING + share * (pixels - 2 * PADDING)
+    return along
+
+
+def _drawn(points: pd.DataFrame, axis: str) -> pd.Series[float]:
+    """All values that an axis has to have."""
+    each = [points[name] for name in AXES if name[0] == axis]
+    every: pd.Series[float] = pd.concat(each).dropna()
+    return every
 
 
 def _told(points: pd.DataFrame, x: str, y: str) -> list[alt.Tooltip]:
@@ -167,7 +270,9 @@ def _told(points: pd.DataFrame, x: str, y: str) -> list[alt.Tooltip]:
             ]
     if points["share"].notna().any():
         told.append(alt.Tooltip("share:Q", title="On the front in", format=".0%"))
-    return [*told, alt.Tooltip("notes:N", title="Notes")]
+    if points["notes"].any():
+        told.append(alt.Tooltip("notes:N", title="Notes"))
+    return told
 
 
 def swept(lines: Sequence[Line], measured: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -225,15 +330,22 @@ def sweep(points: pd.DataFrame, setting: str, measure: str, names: Sequence[str]
     ]
     base = alt.Chart(points).encode(x=across, color=colour)
     dash = alt.StrokeDash("line:N", title=None, scale=dashes(names))
-    up = alt.Y("value:Q", title=title(measure), scale=limits, axis=alt.Axis(format=".3~g"))
+    up = alt.Y("value:Q", title=None, scale=limits, axis=alt.Axis(format=".3~g"))
     line = base.encode(y=up, strokeDash=dash, tooltip=told)
-    bars = alt.Chart(points.dropna(subset=["low", "high"])).mark_rule()
-    low = alt.Y("low:Q", title=title(measure), scale=limits)
-    layers = [
-        bars.encode(x=across, color=colour, y=low, y2="high:Q"),
-        line.mark_line(point=alt.OverlayMarkDef(size=60)),
-    ]
-    return _layered(layers, SMALL + legend_height(names))
+    sure = points.dropna(subset=["low", "high"])
+    low = alt.Y("low:Q", title=None, scale=limits)
+    bars = alt.Chart(sure).mark_rule().encode(x=across, color=colour, y=low, y2="high:Q")
+    # As in `pareto`, no layer without marks.
+    layers = [*([] if sure.empty else [bars]), line.mark_line(point=alt.OverlayMarkDef(size=60))]
+    # An axis of so small a chart has no room for its title.
+    above = alt.Title(_in_lines(title(measure)), anchor="start", frame="bounds")
+    return _layered(layers, SMALL + legend_height(names), title=above)
+
+
+def _in_lines(text: str) -> alt.ExprRef:
+    """A title of one line where the chart is wide enough."""
+    whole, lines = json.dumps(text), json.dumps(textwrap.wrap(text, TITLE_LINE))
+    return alt.ExprRef(f"width < {TITLE_LETTER * len(text)} ? {lines} : {whole}")
 
 
 def learning(
@@ -261,7 +373,7 @@ def learning(
         "x": alt.X(
             "seconds:Q",
             title="Seconds of training and cache filling",
-            scale=scale(means["seconds"], x_scale),
+            scale=_scale(kind(means["seconds"], x_scale)),
         ),
         "y": alt.Y("ccc:Q", title="Validation CCC", scale=alt.Scale(zero=False)),
         "color": colour,
@@ -286,8 +398,8 @@ def learning(
     return _layered(layers, HEIGHT + legend_height(names))
 
 
-def _layered(layers: list[Any], height: int) -> alt.LayerChart:
-    return alt.LayerChart(layer=layers, width="container", height=height, config=LOOK)
+def _layered(layers: list[Any], height: int, **other: Any) -> alt.LayerChart:
+    return alt.LayerChart(layer=layers, width="container", height=height, config=LOOK, **other)
 
 
 def _from_one(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -295,11 +407,15 @@ def _from_one(epochs: pd.DataFrame) -> pd.DataFrame:
     return counted
 
 
-def scale(values: pd.Series[float], asked: Scale) -> alt.Scale:
-    """An axis for some values; one that is to be logarithmic is only nearly so where it meets 0."""
+def kind(values: pd.Series[float], asked: Scale) -> Kind:
+    """Of an axis for some values; if it is to be logarithmic, only nearly so where it meets 0."""
     positive = len(values) > 0 and values.min() > 0
     wide = positive and values.max() / values.min() >= LOG_RATIO
-    kind: Literal["log", "symlog", "linear"] = "linear"
     if asked == "logarithmic" or (asked == "automatic" and wide):
-        kind = "log" if positive else "symlog"
-    return alt.Scale(type=kind, zero=False, nice=False, padding=30)
+        return "log" if positive else "symlog"
+    return "linear"
+
+
+def _scale(kind: Kind) -> alt.Scale:
+    """An axis of that kind, from the least value to the largest."""
+    return alt.Scale(type=kind, zero=False, nice=False, padding=PADDING)

@@ -1,1 +1,1 @@
-"""The pages, one a module: each draws the chosen rows by its `page(chosen)`."""
+"""The pages, one a module: each draws the chosen group of rows by its `page(chosen)`."""

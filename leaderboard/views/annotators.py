@@ -66,11 +66,10 @@ def show_persons(rows: Sequence[Row], chosen: Chosen) -> None:
     spread = spreads.quartiles(each)
     known = [name for name in DIMENSIONS if name in set(each["dimension"])]
     for dimension, column in zip(known, st.columns(len(known)), strict=True):
-        its, quartiles = (frame[frame["dimension"] == dimension] for frame in (each, spread))
-        column.markdown(f"**{dimension.capitalize()}**", help=meaning(dimension, set(its["way"])))
-        chart = charts.persons(its, quartiles, [row.name for row in rows])
+        ways = set(each.loc[each["dimension"] == dimension, "way"])
+        column.markdown(f"**{dimension.capitalize()}**", help=meaning(dimension, ways))
         column.altair_chart(
-            chart,
+            charts.persons(each, spread, dimension, [row.name for row in rows]),
             alt=f"CCC of {dimension} over annotators, by row: quartiles and single annotators",
         )
     fewest, most = spread["annotators"].min(), spread["annotators"].max()

@@ -52,7 +52,7 @@ def page(chosen: Chosen) -> None:
     frame = frame[columns]
     with controls.popover("Download", icon=":material/download:"):
         _downloads(frame, tables.heading(rows[0]))
-    selected = show_table(frame, rows, shown)
+    selected = show_table(_beneath_banners(frame, rows, shown), rows, shown)
     if selected is not None:
         _show_runs(selected)
     _show_legend(rows, shown)
@@ -125,6 +125,18 @@ def _order(frame: pd.DataFrame) -> str:
     return chosen or known[0]
 
 
+def _beneath_banners(
+    frame: pd.DataFrame, rows: Sequence[Row], shown: Sequence[Row]
+) -> pd.DataFrame:
+    """The table but for notes that stand above it, which its files say of every row."""
+    if tables.NOTES not in frame:
+        return frame
+    told = tables.said_of_all(rows)
+    notes = [tables.marks(shown[index], told) for index in frame.index]
+    noted: pd.DataFrame = frame.assign(**{tables.NOTES: notes})
+    return noted if any(notes) else noted.drop(columns=[tables.NOTES])
+
+
 def _downloads(frame: pd.DataFrame, title: str) -> None:
     """Files of just what is shown."""
     numbers = tables.formats(frame)
@@ -138,8 +150,10 @@ def _downloads(frame: pd.DataFrame, title: str) -> None:
             on_click="ignore",
             width="stretch",
         )
+    notes = "Notes also say what stands above the table. " if tables.NOTES in frame else ""
     st.caption(
-        "Rows, columns and order as chosen here. A click on a heading sorts on the screen alone."
+        f"Rows, columns and order as chosen here. {notes}A click on a heading sorts on the screen "
+        "alone."
     )
 
 

@@ -47,14 +47,37 @@ def test_annotators_are_drawn_as_boxes_in_the_order_of_the_rows(
     rows = [row(name="x@annotators", run_ids=(1, 2)), row(name="x", run_ids=(3,))]
     each = spreads.persons(rows, annotators)
     spread = spreads.quartiles(each)
-    drawn = charts.persons(each, spread, ["x@annotators", "other", "x"]).to_dict()
+    drawn = charts.persons(each, spread, "valence", ["x@annotators", "other", "x"]).to_dict()
     assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["rule", "bar", "tick", "circle"]
-    assert drawn["layer"][0]["encoding"]["y"]["sort"] == ["x@annotators", "x"]
+    assert drawn["layer"][0]["encoding"]["y"]["scale"]["domain"] == ["x@annotators", "x"]
     ways = drawn["layer"][0]["encoding"]["color"]["scale"]["domain"]
     assert ways == ["not told who rated", "told who rated"]
     monkeypatch.setattr(charts, "MOST_DOTS", 2)
-    many = charts.persons(each, spread, ["x@annotators", "x"]).to_dict()
+    many = charts.persons(each, spread, "valence", ["x@annotators", "x"]).to_dict()
     assert [layer["mark"]["type"] for layer in many["layer"]] == ["rule", "bar", "tick"]
+
+
+def test_rows_are_at_the_same_height_in_each_dimension(row: Make, annotators: pd.DataFrame) -> None:
+    rows = [row(name="x@annotators", run_ids=(1, 2)), row(name="x", run_ids=(3,))]
+    # Only what was not told who rated, and of one row, has the other dimension.
+    other = annotators[annotators["run_id"] == 3].assign(dimension="dominance")
+    each = spreads.persons(rows, pd.concat([annotators, other]))
+    spread = spreads.quartiles(each)
+    specs = [
+        charts.persons(each, spread, dimension, ["x@annotators", "x"]).to_dict()
+        for dimension in ("valence", "dominance")
+    ]
+    heights, bands, ways, colours = (
+        [spec["height"] for spec in specs],
+        *(
+            [spec["layer"][0]["encoding"][channel]["scale"]["domain"] for spec in specs]
+            for channel in ("y", "yOffset", "color")
+        ),
+    )
+    for both in (heights, bands, ways, colours):
+        assert both[0] == both[1]
+    drawn = specs[1]["datasets"][specs[1]["layer"][0]["data"]["name"]]
+    assert [(line["row"], line["dimension"]) for line in drawn] == [("x", "dominance")]
 
 
 def test_cells_lie_where_their_masses_are() -> None:

@@ -40,6 +40,15 @@ def test_marks_say_what_a_reader_must_know(row: Make) -> None:
         assert word in said
 
 
+def test_what_a_page_says_of_all_rows_is_not_said_of_each(row: Make) -> None:
+    rows = [row(synthetic=True, derived=True, stale=True), row(synthetic=True, stale=True)]
+    told = tables.said_of_all(rows)
+    assert told == {"synthetic data"}
+    stale = "stale: the strategy has changed since"
+    assert [tables.marks(each, told) for each in rows] == [f"derived labels; {stale}", stale]
+    assert all("synthetic data" in note for note in tables.table(rows)["Notes"])
+
+
 def test_a_line_has_the_name_that_tells_it_from_others(row: Make) -> None:
     frame = tables.table([row(label="lora+cache", name="lora+cache (float16)")])
     assert frame["Configuration"].tolist() == ["lora+cache (float16)"]

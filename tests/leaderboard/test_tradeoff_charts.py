@@ -10,7 +10,7 @@ from serbench.leaderboard import fronts, tradeoff_charts
 from serbench.leaderboard.palette import COLOURS, HOLLOW
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.sweeps import Line
-from serbench.leaderboard.tradeoff_charts import Scale
+from serbench.leaderboard.tradeoff_charts import Kind, Scale
 
 Make = Callable[..., Row]
 COLUMNS = ["x", "x_low", "x_high", "y", "y_low", "y_high", "front", "share"]
@@ -43,6 +43,26 @@ def test_rows_are_read_in_their_units_and_fade_with_doubt(row: Make) -> None:
     assert points["opacity"].tolist() == [pytest.approx(0.625), tradeoff_charts.FAINT]
 
 
+def test_notes_are_what_the_page_does_not_say_of_all_rows(row: Make) -> None:
+    def noted(*rows: Row) -> tuple[list[str], list[str]]:
+        told = standing(
+            r1=(9, None, None, 0.8, None, None, True, 0.9),
+            r2=(1, None, None, 0.2, None, None, True, 1),
+        )
+        points = tradeoff_charts.plotted(rows, told, "epoch_s", "ccc")
+        spec = tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()
+        (dots,) = [layer for layer in spec["layer"] if "tooltip" in layer["encoding"]]
+        return points["notes"].tolist(), [each["title"] for each in dots["encoding"]["tooltip"]]
+
+    notes, titles = noted(row(synthetic=True), row(run_ids=(2,), synthetic=True))
+    assert notes == ["", ""]
+    assert "Notes" not in titles
+    notes, titles = noted(row(synthetic=True), row(run_ids=(2,), synthetic=True, failed=1))
+    assert [bool(note) for note in notes] == [False, True]
+    assert "Notes" in titles
+    assert noted(row(synthetic=True), row(run_ids=(2,)))[0] == ["synthetic data", ""]
+
+
 def test_the_chart_has_front_intervals_and_names(row: Make) -> None:
     rows = [row(run_ids=(1,)), row(name="lora", run_ids=(2,))]
     told = standing(
@@ -68,6 +88,59 @@ def test_the_chart_has_front_intervals_and_names(row: Make) -> None:
     assert "On the front in" in titles
 
 
+def front(*points: tuple[str, float, float, float | None]) -> pd.DataFrame:
+    """Names, where they are, and the share of draws in which they are there."""
+    told = {
+        f"r{i}": (x, None, None, y, None, None, True, share)
+        for i, (_, x, y, share) in enumerate(points)
+    }
+    frame = standing(**told).assign(
+        name=[name for name, *_ in points],
+        strategy="full",
+        rank=1,
+        features="live",
+        notes="",
+        opacity=1,
+    )
+    numbered: pd.DataFrame = frame.reset_index(drop=True)
+    return numbered
+
+
+def test_where_two_names_would_collide_the_surer_is_told() -> None:
+    points = front(("left", 0, 0, 0.5), ("a" * 20, 5, 5, 0.2), ("b" * 20, 5.5, 5.3, 0.9))
+    told = tradeoff_charts.named(points, ("linear", "linear"), first=-1, above=1)
+    names = told.groupby("width")["name"].agg(set)
+    assert names[200] == {"left", "b" * 20}
+    assert names.iloc[-1] == {"left", "a" * 20, "b" * 20}
+    assert (told.loc[told["name"] == "left", "side"] == 1).all()
+    assert told["width"].lt(told["wider"]).all()
+    untold = front(("c" * 20, 5, 5, None), ("d" * 20, 5.01, 5, None), ("left", 0, 0, None))
+    told = tradeoff_charts.named(untold, ("linear", "linear"), first=-1, above=1)
+    assert "c" * 20 in set(told["name"])
+
+
+@pytest.mark.parametrize(("kind", "middle"), [("log", 65), ("linear", 36.4), ("symlog", 60.4)])
+def test_names_are_where_the_axis_has_their_points(kind: Kind, middle: float) -> None:
+    points = front(("a", 1, 0, 0.1), ("b", 10, 0, 0.1), ("c", 100, 0, 0.1))
+    along = tradeoff_charts._along(points, "x", kind, 130).tolist()
+    assert along == pytest.approx([30, middle, 100], abs=0.1)
+    assert tradeoff_charts._along(points[:1], "x", kind, 130).tolist() == [65]
+
+
+def test_long_names_are_as_short_as_they_are_drawn() -> None:
+    points = front(("a", 0, 0, 0.1), ("b" * 500, 5, 5, 0.9), ("c", 9, 9, 0.9))
+    told = tradeoff_charts.named(points, ("linear", "linear"), first=-1, above=1)
+    assert told.loc[told["name"] == "b" * 500, "width"].min() <= 400
+
+
+def test_an_interval_that_reaches_zero_has_a_place_on_its_axis() -> None:
+    points = front(("a", 1, 0.2, 0.5), ("b", 2, 0.4, 0.5))
+    points.loc[0, ["y_low", "y_high"]] = -0.1, 0.5
+    spec = tradeoff_charts.pareto(points, "epoch_s", "ccc", y_scale="logarithmic").to_dict()
+    (dots,) = [layer for layer in spec["layer"] if "shape" in layer["encoding"]]
+    assert dots["encoding"]["y"]["scale"]["type"] == "symlog"
+
+
 def test_nothing_to_draw_is_a_chart(row: Make) -> None:
     points = tradeoff_charts.plotted([row()], standing(), "epoch_s", "ccc")
     assert tradeoff_charts.pareto(points, "epoch_s", "ccc").to_dict()["layer"]
@@ -86,8 +159,7 @@ def test_nothing_to_draw_is_a_chart(row: Make) -> None:
     ],
 )
 def test_axes_are_as_asked_for(values: tuple[float, ...], asked: Scale, kind: str) -> None:
-    found: Any = tradeoff_charts.scale(pd.Series(values, dtype=float), asked).to_dict()
-    assert found["type"] == kind
+    assert tradeoff_charts.kind(pd.Series(values, dtype=float), asked) == kind
 
 
 def test_a_setting_is_drawn_by_its_value(row: Make) -> None:
@@ -104,7 +176,12 @@ def test_a_setting_is_drawn_by_its_value(row: Make) -> None:
     bars, line_layer = spec["layer"]
     assert len(spec["datasets"][bars["data"]["name"]]) == 1
     assert line_layer["encoding"]["x"]["title"] == "layers"
-    assert "GiB" in line_layer["encoding"]["y"]["title"]
+    assert fronts.title("peak_vram_bytes") in spec["title"]["text"]["expr"]
+    assert {each["encoding"]["y"]["title"] for each in spec["layer"]} == {None}
+    unsure = tradeoff_charts.sweep(
+        points.assign(low=None), "layers", "peak_vram_bytes", ["top"]
+    ).to_dict()
+    assert [layer["mark"]["type"] for layer in unsure["layer"]] == ["line"]
 
 
 def test_learning_is_drawn_with_its_target() -> None:

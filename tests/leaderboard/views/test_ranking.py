@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from serbench.harness.metrics import METRICS
 from serbench.harness.records import open_database
+from serbench.leaderboard import tables
 from serbench.leaderboard.views import ranking
 
 
@@ -32,6 +33,32 @@ def test_filled_database(page: Any, filled: Any) -> None:
     assert {box.label for box in shown.selectbox} == {
         "Machine", "Corpus", "Backbone", "Ranked by", "Order by",
     }  # fmt: skip
+
+
+def test_notes_that_stand_above_the_table_are_in_its_files(
+    page: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[pd.DataFrame] = []
+    monkeypatch.setattr(ranking, "_downloads", lambda frame, title: files.append(frame))
+    recorder("full", synthetic=True)
+    recorder("lora", synthetic=True, status="failed", message="too hot")
+    shown = page(recorder.path)
+    assert "Synthetic data" in shown.warning[0].value
+    notes = shown.dataframe[0].value["Notes"].tolist()
+    assert not any("synthetic" in note for note in notes)
+    assert "1 failed" in notes[1]
+    assert files[-1]["Notes"].tolist() == [f"synthetic data; {note}" for note in notes]
+
+
+def test_a_column_of_notes_that_all_stand_above_is_left_out(row: Any) -> None:
+    rows = [row(synthetic=True), row(synthetic=True, label="lora", name="lora", run_ids=(2,))]
+    frame = tables.best_first(tables.table(rows), "Rank")
+    assert "Notes" in frame
+    assert "Notes" not in ranking._beneath_banners(frame, rows, rows)
+    # Other rows are not synthetic, and have no note.
+    mixed = [*rows, row()]
+    assert ranking._beneath_banners(frame, mixed, rows).equals(frame)
+    assert ranking._beneath_banners(frame[["Rank"]], rows, rows).columns.tolist() == ["Rank"]
 
 
 def test_rows_with_scores_come_before_rows_of_cost_and_new_ones_before_old(
