@@ -85,9 +85,11 @@ def bootstrap_ccc(
     """
     of = np.zeros(len(predicted), np.intp) if run is None else run
     # Centred, so that a moment about the draw's mean is no small difference of large numbers.
-    shift_x, shift_y = (
-        np.bincount(of, weights=each) / np.bincount(of) for each in (predicted, labels)
-    )
+    with np.errstate(invalid="ignore"):
+        shift_x, shift_y = (
+            np.bincount(of, weights=each, minlength=1) / np.bincount(of, minlength=1)
+            for each in (predicted, labels)
+        )
     x, y = predicted - shift_x[of], labels - shift_y[of]
     terms = (np.ones_like(x), x, y, x * x, y * y, x * y)
     n, sx, sy, sxx, syy, sxy = _drawn_sums(terms, of, speaker, counts)
@@ -123,7 +125,7 @@ def bootstrap_mean(
 def _drawn_sums(terms: Sequence[Floats], run: Ints, speaker: Ints, counts: Floats) -> Floats:
     """Sum of each of T terms over what is of each of R runs in each draw, (T, R, D)."""
     speakers = counts.shape[1]
-    cells = (int(run.max()) + 1) * speakers
+    cells = (int(run.max(initial=0)) + 1) * speakers
     cell = run * speakers + speaker
     sums = [np.bincount(cell, weights=term, minlength=cells) for term in terms]
     drawn = np.concatenate(sums).reshape(-1, speakers) @ counts.T

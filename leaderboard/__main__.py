@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
 def _import_pages() -> None:
     for module in pkgutil.iter_modules(views.__path__, f"{views.__name__}."):
         importlib.import_module(module.name)
-    # All of it stays: no need to look through it for garbage whenever a page is drawn.
+    # Nearly all that is there now stays: no need to look through it whenever a page is drawn.
     gc.freeze()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,10 +11,13 @@ from typing import TypeAlias
 from serbench.harness.metrics import RANKINGS
 from serbench.leaderboard.queries_aggregates import Aggregate
 from serbench.leaderboard.ranking import BEST, REFERENCE, best_first, not_dominated
+from serbench.leaderboard.settings import Setting
 
-__all__ = ["Shortlist", "shortlist"]
+__all__ = ["Shortlist", "has_shortlist", "shortlist"]
 
 Key: TypeAlias = tuple[object, ...]
+MOST = 1 / 2
+"""Of all configurations: a longer list saves nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,41 +32,54 @@ class Shortlist:
     """All runs of those on it."""
 
 
-def shortlist(found: Sequence[Aggregate], by: str, *, cost_only: bool = False) -> Shortlist | None:
-    """The configurations that a comparison of a setting cannot do without; None if all are few.
+def has_shortlist(setting: Setting) -> bool:
+    """Whether a setting may be too large to be read whole, and means tell which rows are best.
+
+    They do not where there are folds, over which scores are pooled; and rows of cost only are all
+    ranked.
+    """
+    return setting.runs > BEST and setting.folds is None and not setting.cost_only
+
+
+def shortlist(found: Sequence[Aggregate], by: str) -> Shortlist | None:
+    """The configurations that a comparison of a setting cannot do without.
 
     These are the `BEST` by what rows are ranked by, and all that are on the Pareto front of it,
-    time and memory; what speed-ups are told against, what is the same without cache, and those, at
-    most `BEST`, that were repeated and so tell noise.
+    time and memory; what speed-ups are told against, what is the same without cache, and those that
+    were repeated and so tell noise.
 
     Args:
         found: from `queries_aggregates.aggregates`, by the scores of a ranking
         by: that ranking, as in `RANKINGS`
-        cost_only: go by seconds an epoch, for there are no scores
+
+    Returns:
+        the list; None where all are to be read, since they are few, since the list would be long,
+        or since the database has one of them in two ways, whose seeds only their runs bring
+        together
     """
     current = _of_latest_source(found)
-    keys = [_key(each) for each in current]
-    of = len(set(keys))
-    if of <= BEST:
+    of = len(current)
+    if of <= BEST or len(set(map(_key, current))) < of:
         return None
-    losses = [each.epoch_s if cost_only else _loss(each, by) for each in current]
+    taken = _taken(current, by)
+    if len(taken) > MOST * of:
+        return None
+    run_ids = tuple(sorted(run_id for i in taken for run_id in current[i].run_ids))
+    return Shortlist(configurations=len(taken), of=of, run_ids=run_ids)
+
+
+def _taken(current: Sequence[Aggregate], by: str) -> set[int]:
+    """Positions of those on the list."""
+    losses = [_loss(each, by) for each in current]
     order = best_first(losses)
-    front = not_dominated(
-        list(zip(losses, (each.epoch_s for each in current), _memory(current), strict=True))
-    )
-    taken = {*order[:BEST], *(i for i in order if front[i])}
-    taken |= {i for i in order if current[i].label == REFERENCE}
-    taken |= {*[i for i in order if current[i].repeats][:BEST]}
-    live = {_alike(current[i]) for i in taken if current[i].cached}
-    taken |= {i for i in order if not current[i].cached and _alike(current[i]) in live}
-    wanted = {keys[i] for i in taken}
-    run_ids = [
-        run_id
-        for each, key in zip(current, keys, strict=True)
-        if key in wanted
-        for run_id in each.run_ids
-    ]
-    return Shortlist(configurations=len(wanted), of=of, run_ids=tuple(sorted(run_ids)))
+    seconds = [each.epoch_s for each in current]
+    front = not_dominated(list(zip(losses, seconds, _memory(current), strict=True)))
+    taken = {*order[:BEST], *(i for i in order if front[i] or current[i].repeats)}
+    by_age = sorted(order, key=lambda i: (current[i].first_at, min(current[i].run_ids)))
+    plain = [i for i in by_age if current[i].label == REFERENCE and seconds[i] is not None]
+    live = {_alike(current[i]): i for i in reversed(by_age) if not current[i].cached}
+    cached = {_alike(current[i]) for i in taken if current[i].cached}
+    return taken | {*plain[-1:]} | {live[alike] for alike in cached if alike in live}
 
 
 def _of_latest_source(found: Sequence[Aggregate]) -> list[Aggregate]:
@@ -73,12 +91,20 @@ def _of_latest_source(found: Sequence[Aggregate]) -> list[Aggregate]:
 
 def _key(each: Aggregate) -> Key:
     """A head has several labels where defaults were stated: its name is what they share."""
-    head = each.head.partition(":")[0], each.head_config, each.head_source
-    return *head, *_alike(each), each.cached, each.cache_dtype
+    head = each.head.partition(":")[0], _in_order(each.head_config), each.head_source
+    strategy = each.strategy, _in_order(each.config), each.precision
+    return *head, *strategy, each.cached, each.cache_dtype
 
 
 def _alike(each: Aggregate) -> Key:
-    return each.strategy, each.config, each.precision
+    """What a configuration and its like without cache share, as `ranking.ALIKE` has it."""
+    return each.strategy, _in_order(each.config), each.precision, each.source_hash
+
+
+@functools.lru_cache(maxsize=10_000)
+def _in_order(text: str) -> str:
+    """JSON with its keys in order."""
+    return json.dumps(json.loads(text), sort_keys=True)
 
 
 def _loss(each: Aggregate, by: str) -> float | None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from serbench.harness.metrics import RANKINGS, unranked_sentence
+from serbench.harness.metrics import RANKINGS, SCORED, unranked_sentence
 from serbench.leaderboard.configurations import Group
 from serbench.leaderboard.differences import Parts
 from serbench.leaderboard.ranking import BEST, Row, machine_name
 from serbench.leaderboard.setting_names import group_names, setting_names
 from serbench.leaderboard.settings import Setting
-from serbench.leaderboard.shortlist import Shortlist
+from serbench.leaderboard.shortlist import Shortlist, has_shortlist
 from serbench.leaderboard.views.boxes import box
 from serbench.leaderboard.views.reading import (
     Version,
@@ -23,7 +23,7 @@ from serbench.leaderboard.views.reading import (
     groups_of,
     parts_of,
     ranked,
-    rankings,
+    scored,
     shortlisted,
     test_corpora,
     version,
@@ -43,6 +43,7 @@ class Chosen:
 
     path: str
     version: Version
+    setting: Setting
     test_corpus: str | None
     """The further corpus that scores are of; None for the test split of their own."""
     shortlist: Shortlist | None
@@ -59,6 +60,13 @@ class Chosen:
     def ranked_by(self) -> str:
         """As in `RANKINGS`."""
         return self.rows[0].ranked_by
+
+    def whole_group(self) -> Group:
+        """The group with all configurations of its setting."""
+        if self.shortlist is None:
+            return self.group
+        whole = groups_of(self.path, self.version, self.setting, self.test_corpus, None, None)
+        return next(group for group in whole if group.name == self.group.name)
 
     def parts(self, run_ids: Iterable[int]) -> Parts:
         """What the scores of some of its runs come from."""
@@ -86,13 +94,27 @@ def chosen() -> Chosen:
     with st.sidebar:
         setting = _one_setting(known)
         test_corpus = _chosen_test_corpus(setting, test_corpora(path, now, setting))
-        by = _chosen_ranking(rankings(path, now, setting, test_corpus))
-        few = _chosen_shortlist(shortlisted(path, now, setting, by, test_corpus))
+        by, few = None, None
+        if test_corpus is None and has_shortlist(setting):
+            keys = scored(path, now, setting)
+            by = _chosen_ranking(keys)
+            its_keys = tuple(key for key in RANKINGS[by].keys if key in keys)
+            few = _chosen_shortlist(shortlisted(path, now, setting, by, its_keys))
         groups = groups_of(path, now, setting, test_corpus, by if few else None, few)
+        if not groups:
+            st.info("Here are no runs but repeats, and runs of older versions of a strategy.")
+            st.stop()
         group = _one_group(groups)
+        by = by or _chosen_ranking([key for key in SCORED if group.scored(key)])
     rows = ranked(path, now, current, group.name, by, test_corpus, few is None, group)
     return Chosen(
-        path=path, version=now, test_corpus=test_corpus, shortlist=few, group=group, rows=rows
+        path=path,
+        version=now,
+        setting=setting,
+        test_corpus=test_corpus,
+        shortlist=few,
+        group=group,
+        rows=rows,
     )
 
 
@@ -152,11 +174,11 @@ def show_warnings(given: Chosen) -> None:
     if any(row.cost_only for row in rows):
         st.info("These runs measured cost only; they are ranked by seconds an epoch.")
     if few is not None:
-        by = RANKINGS[given.ranked_by].label if not rows[0].cost_only else "seconds an epoch"
         st.info(
             f"Of {few.of:,} configurations {few.configurations:,} are read: the {BEST} best by "
-            f"{by}, those on the front of it, time and memory, and what these are told against. "
-            "Beside the page all can be chosen, which takes longer."
+            f"{RANKINGS[given.ranked_by].label}, which have ranks and intervals, those on the "
+            "front of it, time and memory, and what these are told against. Beside the page all "
+            "can be chosen, which takes longer."
         )
     elif told := unranked_sentence([vars(row) for row in rows]):
         st.info(told)
@@ -165,6 +187,10 @@ def show_warnings(given: Chosen) -> None:
 
 
 def _chosen_ranking(known: Sequence[str]) -> str:
-    """Let the reader choose what rows are ranked by, of what some run has."""
-    names = {name: RANKINGS[name].label for name in known}
+    """Let the reader choose what rows are ranked by, of the scores that are known."""
+    names = {
+        name: ranking.label
+        for name, ranking in RANKINGS.items()
+        if any(key in known for key in ranking.keys)
+    }
     return box("Ranked by", names, "by") if names else "ccc"

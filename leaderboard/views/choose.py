@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from serbench.harness.metrics import METRICS
 from serbench.leaderboard import recommendation
+from serbench.leaderboard.configurations import Group
 from serbench.leaderboard.fronts import description, value
 from serbench.leaderboard.ranking import Row
 from serbench.leaderboard.recommendation import (
@@ -56,7 +57,9 @@ BOXES = {
 def page(chosen: Chosen) -> None:
     """Draw it."""
     limits = chosen_limits(chosen.rows, chosen.group.memory)
-    show_recommendation(recommended(chosen.key, limits, chosen))
+    # Within limits the best may be any of all, and not of a shortlist of the best.
+    group = chosen.whole_group() if limits.given() else chosen.group
+    show_recommendation(recommended(chosen.key, limits, group, chosen))
 
 
 def chosen_limits(rows: Sequence[Row], memory: str) -> Limits:
@@ -209,8 +212,10 @@ def show_rulings(found: Recommendation) -> None:
 
 
 @st.cache_data(show_spinner="Choosing", max_entries=32)
-def recommended(key: tuple[Hashable, ...], limits: Limits, _chosen: Chosen) -> Recommendation:
-    """What to take of a group; all but the last key the cache."""
-    group, by = _chosen.group, _chosen.ranked_by
-    best = recommendation.runs_of_best(group, limits, by=by)
-    return recommendation.of_group(group, _chosen.parts(best), limits, by=by)
+def recommended(
+    key: tuple[Hashable, ...], limits: Limits, _group: Group, _chosen: Chosen
+) -> Recommendation:
+    """What to take of a group; all but the last two key the cache."""
+    by = _chosen.ranked_by
+    best = recommendation.runs_of_best(_group, limits, by=by)
+    return recommendation.of_group(_group, _chosen.parts(best), limits, by=by)

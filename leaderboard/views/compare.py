@@ -51,7 +51,7 @@ def show_differences(runs: Runs, chosen: Chosen) -> None:
     """Every score and cost of the rows, and what can be told of their differences."""
     (first, its), *others = runs.items()
     told = {
-        name: compared(chosen.path, chosen.version, ids, its, chosen.test_corpus, chosen.group)
+        name: compared(chosen.path, chosen.key, ids, its, chosen.test_corpus, chosen.group)
         for name, ids in others
     }
     scores = contrasts.scores(told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ import streamlit as st
 
 from serbench.harness import strategy
 from serbench.harness.errors import SerbenchError
-from serbench.harness.metrics import RANKED_DIMENSIONS, RANKINGS
+from serbench.harness.metrics import RANKED_DIMENSIONS
 from serbench.harness.records import database_url
 from serbench.leaderboard import (
     comparison,
@@ -54,7 +54,7 @@ __all__ = [
     "persons",
     "predictions",
     "ranked",
-    "rankings",
+    "scored",
     "seeds",
     "shortlisted",
     "test_corpora",
@@ -108,31 +108,26 @@ def test_corpora(url_or_path: str, version: Version, setting: Setting) -> list[s
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def rankings(
-    url_or_path: str, version: Version, setting: Setting, test_corpus: str | None
-) -> list[str]:
-    """Those of `RANKINGS` that some run of a setting has a score of; `version` keys the cache."""
-    engine = queries.open_for_reading(url_or_path)
-    known = set(queries_aggregates.scored(engine, setting, test_corpus=test_corpus))
-    return [name for name, ranking in RANKINGS.items() if known.intersection(ranking.keys)]
+def scored(url_or_path: str, version: Version, setting: Setting) -> list[str]:
+    """Which scores some run of a setting has; `version` keys the cache."""
+    return queries_aggregates.scored(queries.open_for_reading(url_or_path), setting)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
 def shortlisted(
-    url_or_path: str, version: Version, setting: Setting, by: str, test_corpus: str | None
+    url_or_path: str, version: Version, setting: Setting, by: str, keys: tuple[str, ...]
 ) -> Shortlist | None:
-    """What is to be read of a setting of many configurations; None if all of them.
+    """What is to be read of a setting, as `shortlist` tells it; `version` keys the cache.
 
-    Where there are folds that is all: which of them a row has is told by its runs alone. `version`
-    keys the cache.
+    Args:
+        url_or_path: of the database
+        version: keys the cache
+        setting: one of many runs
+        by: what rows are ranked by
+        keys: those of its scores that there are
     """
-    if setting.folds or setting.runs <= ranking.BEST:
-        return None
     engine = queries.open_for_reading(url_or_path)
-    found = queries_aggregates.aggregates(
-        engine, setting, RANKINGS[by].keys, test_corpus=test_corpus
-    )
-    return shortlist(found, by, cost_only=setting.cost_only)
+    return shortlist(queries_aggregates.aggregates(engine, setting, keys), by)
 
 
 # Not copied for every look at it: nothing in a group can be changed.
@@ -197,13 +192,13 @@ def ranked(
 @st.cache_data(show_spinner="Comparing the rows", max_entries=32)
 def compared(
     url_or_path: str,
-    version: Version,
+    key: tuple[Hashable, ...],
     a: tuple[int, ...],
     b: tuple[int, ...],
     test_corpus: str | None,
     _group: Group,
 ) -> Comparison:
-    """Two rows of a group, by the ids of their runs; these and `version` key the cache."""
+    """Two rows of a group, by the ids of their runs; these and the group's `key` key the cache."""
     evidence = queries.evidence(
         queries.open_for_reading(url_or_path), (*a, *b), test_corpus=test_corpus
     )

@@ -158,11 +158,16 @@ def draw_failures(path: str) -> None:
     from serbench.leaderboard.configurations import Group
     from serbench.leaderboard.views import choices, failures, reading
 
-    group = Group(key="", members=())
     version = reading.version(path)
     failures.page(
         choices.Chosen(
-            path=path, version=version, test_corpus=None, shortlist=None, group=group, rows=()
+            path=path,
+            version=version,
+            setting=reading.all_settings(path, version)[0],
+            test_corpus=None,
+            shortlist=None,
+            group=Group(key="", members=()),
+            rows=(),
         )
     )
 

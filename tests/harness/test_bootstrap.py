@@ -82,6 +82,12 @@ def test_a_prediction_that_is_no_number_makes_all_draws_undefined() -> None:
     assert np.isnan(bootstrap_ccc(predicted, labels, speaker, speaker_draws(6))).all()
 
 
+def test_nothing_is_undefined_in_all_draws() -> None:
+    nothing, nobody = np.empty(0), np.empty(0, np.intp)
+    assert np.isnan(bootstrap_ccc(nothing, nothing, nobody, speaker_draws(6))).all()
+    assert np.isnan(bootstrap_mean(nothing, nobody, speaker_draws(6))).all()
+
+
 def test_interval_is_the_central_95_percent() -> None:
     low, high = interval(np.linspace(0, 1, 1001)) or (None, None)
     assert (low, high) == pytest.approx((0.025, 0.975))

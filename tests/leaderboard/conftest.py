@@ -403,6 +403,22 @@ def row() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def best(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets how many rows have intervals, wherever that is known."""
+    from serbench.leaderboard import fronts, ranking, recommendation, shortlist
+    from serbench.leaderboard.views import annotators, choices
+    from serbench.leaderboard.views import ranking as page_of_ranking
+
+    modules = (fronts, ranking, recommendation, shortlist, annotators, choices, page_of_ranking)
+
+    def those(count: int) -> None:
+        for module in modules:
+            monkeypatch.setattr(module, "BEST", count)
+
+    return those
+
+
+@pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Draws one of the pages, the ranking unless said, of a database; the address may say more."""
 

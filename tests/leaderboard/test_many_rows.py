@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from serbench.leaderboard.ranking import Row
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(best: Callable[[int], None]) -> None:
     """Two rows of a group are told apart."""
-    monkeypatch.setattr(ranking, "BEST", 2)
+    best(2)
 
 
 def ranked(recorder: Any, by: str = "ccc") -> list[Row]:
@@ -75,7 +76,7 @@ def test_rows_of_cost_are_all_ranked(recorder: Any) -> None:
 
 @pytest.mark.usefixtures("few")
 def test_the_page_says_so(page: Any, four: Any) -> None:
-    shown = page(four.path)
+    shown = page(four.path, configurations="all")
     assert "Of 5 rows the 2 best by CCC" in shown.info[0].value
     assert shown.dataframe[0].value["Configuration"].tolist() == [*"abcd", "broken"]
 

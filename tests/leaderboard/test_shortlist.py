@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from serbench.leaderboard.shortlist import Shortlist
 
 USUAL = Aggregate(
     run_ids=(0,),
+    first_at="2024-01",
     newest_at="2024",
     label="lora",
     head="consensus",
@@ -34,9 +36,9 @@ USUAL = Aggregate(
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(best: Callable[[int], None]) -> None:
     """Three are not many."""
-    monkeypatch.setattr(shortlist, "BEST", 3)
+    best(3)
 
 
 def several(*given: dict[str, Any]) -> list[Aggregate]:
@@ -48,11 +50,12 @@ def several(*given: dict[str, Any]) -> list[Aggregate]:
 
 
 SIX = [{"score": 0.1 * i} for i in range(6)]
+SEVEN = [{"score": 0.1 * i} for i in range(1, 8)]
 """None of these is on the front but the last."""
 
 
-def listed(*given: dict[str, Any], by: str = "ccc", cost_only: bool = False) -> Shortlist:
-    found = shortlist.shortlist(several(*given), by, cost_only=cost_only)
+def listed(*given: dict[str, Any], by: str = "ccc") -> Shortlist:
+    found = shortlist.shortlist(several(*given), by)
     assert found is not None
     assert found.of == len(given)
     return found
@@ -70,79 +73,86 @@ def test_the_best_where_lower_is_better() -> None:
     assert listed(*SIX, by="tvd").run_ids == (1, 2, 3)
 
 
-def test_the_quickest_where_only_costs_are_known() -> None:
-    costs = [{"score": None, "epoch_s": 10.0 - i} for i in range(6)]
-    assert listed(*costs, cost_only=True).run_ids == (4, 5, 6)
-
-
 def test_what_has_no_score_is_not_among_the_best() -> None:
-    assert listed({"score": None}, *SIX[1:5]).run_ids == (3, 4, 5)
+    assert listed({"score": None}, {"score": None}, *SIX[2:]).run_ids == (4, 5, 6)
 
 
-@pytest.mark.parametrize(
-    "cheap",
-    [{"epoch_s": 1.0}, {"peak_vram_bytes": 1}],
-)
+@pytest.mark.parametrize("cheap", [{"epoch_s": 1.0}, {"peak_vram_bytes": 1}])
 def test_the_front(cheap: dict[str, Any]) -> None:
-    assert listed({"score": 0.0, **cheap}, *SIX[1:]).run_ids == (1, 4, 5, 6)
+    assert listed({"score": 0.0, **cheap}, *SEVEN).run_ids == (1, 6, 7, 8)
 
 
 def test_the_memory_that_counts_is_the_hosts_without_a_gpu() -> None:
-    given = [{"peak_vram_bytes": None, **each} for each in SIX]
-    given[0]["peak_host_anonymous_bytes"] = 1
-    assert listed(*given).run_ids == (1, 4, 5, 6)
+    given = [{"peak_vram_bytes": None, **each} for each in ({}, *SEVEN)]
+    given[0] |= {"peak_host_anonymous_bytes": 1, "score": 0.0}
+    assert listed(*given).run_ids == (1, 6, 7, 8)
 
 
-def test_what_speedups_are_told_against() -> None:
-    assert listed({"label": "full", "score": 0.0}, *SIX[1:]).run_ids == (1, 4, 5, 6)
+def test_the_last_of_what_speedups_are_told_against() -> None:
+    full = {"label": "full", "score": 0.0}
+    later = {**full, "first_at": "2024-02"}
+    failed = {**full, "first_at": "2024-03", "score": None, "epoch_s": None}
+    assert listed(full, later, failed, *SEVEN).run_ids == (2, 8, 9, 10)
 
 
-def test_the_like_without_cache() -> None:
-    live = {"config": "same", "score": 0.0}
-    cached = {"config": "same", "cached": True, "score": 0.9}
-    assert listed(live, cached, *SIX[:4]).run_ids == (1, 2, 5, 6)
+def test_the_first_of_the_like_without_cache() -> None:
+    live = {"config": "[1]", "score": 0.0}
+    earlier = {**live, "first_at": "2023", "head": "other"}
+    other_source = {**live, "first_at": "2022", "head": "another", "source_hash": "t"}
+    cached = {"config": "[1]", "cached": True, "score": 0.9}
+    assert listed(live, earlier, other_source, cached, *SEVEN).run_ids == (2, 4, 10, 11)
 
 
-def test_what_tells_noise_but_no_more_of_it_than_of_the_best() -> None:
+def test_what_tells_noise() -> None:
+    assert listed({"repeats": 1, "score": 0.0}, *SEVEN).run_ids == (1, 6, 7, 8)
+
+
+def test_a_long_list_saves_nothing() -> None:
     noisy = [{"repeats": 1, "score": 0.01 * i} for i in range(5)]
-    assert listed(*noisy, *SIX[3:]).run_ids == (3, 4, 5, 6, 7, 8)
+    assert shortlist.shortlist(several(*noisy, *SIX[3:]), "ccc") is None
 
 
 def test_older_versions_of_a_strategy_do_not_count() -> None:
-    old = {"config": "same", "source_hash": "old", "newest_at": "2023", "score": 0.9}
-    new = {"config": "same", "source_hash": "new", "newest_at": "2025", "score": 0.0}
-    repeats = {"config": "same", "source_hash": "odd", "newest_at": None, "score": None}
+    old = {"config": "[1]", "source_hash": "old", "newest_at": "2023", "score": 0.9}
+    new = {"config": "[1]", "source_hash": "new", "newest_at": "2025", "score": 0.0}
+    repeats = {"config": "[1]", "source_hash": "odd", "newest_at": None, "score": None}
     found = shortlist.shortlist(several(old, new, repeats, *SIX[1:]), "ccc")
     assert found == Shortlist(configurations=3, of=6, run_ids=(6, 7, 8))
 
 
-def test_runs_of_a_head_that_was_written_in_two_ways_stay_together() -> None:
-    plain = {"config": "same", "score": 0.9}
-    stated = {"config": "same", "score": 0.0, "head": "consensus:loss=ccc"}
-    found = shortlist.shortlist(several(plain, stated, *SIX[1:]), "ccc")
-    assert found == Shortlist(configurations=3, of=6, run_ids=(1, 2, 6, 7))
+def test_versions_are_told_apart_however_their_settings_are_written() -> None:
+    old = {"config": '{"a": 1, "b": 2}', "newest_at": "2023", "score": 0.9}
+    new = {"config": '{"b": 2, "a": 1}', "newest_at": "2025", "source_hash": "new", "score": 0.0}
+    found = shortlist.shortlist(several(old, new, *SIX[1:]), "ccc")
+    assert found == Shortlist(configurations=3, of=6, run_ids=(5, 6, 7))
+
+
+@pytest.mark.parametrize(
+    "otherwise", [{"head": "consensus:loss=ccc"}, {"config": '{"b": 2, "a": 1}'}]
+)
+def test_where_one_is_written_in_two_ways_all_are_read(otherwise: dict[str, Any]) -> None:
+    usual = {"config": '{"a": 1, "b": 2}'}
+    assert shortlist.shortlist(several(usual, {**usual, **otherwise}, *SEVEN), "ccc") is None
 
 
 @pytest.fixture
-def many(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Six configurations of two seeds, where three are all that is read; `a` is the quickest."""
-    from serbench.leaderboard import ranking
-    from serbench.leaderboard.views import choices
-
-    for module in (ranking, choices):
-        monkeypatch.setattr(module, "BEST", 3)
+def many(recorder: Any) -> Any:
+    """Ten configurations of two seeds, where three are all that is read; `a` is the quickest."""
     other = Elsewhere(ref=CorpusRef("o"), name="other", hash="h", synthetic=False, derived=False)
     for seed in (0, 1):
-        for i, name in enumerate("abcdef"):
+        for i, name in enumerate("abcdefghij"):
             recorder(
                 name,
-                noise=3.0 - 0.5 * i,
+                noise=5.5 - 0.5 * i,
                 spread=0.1 + 0.5 * i,
                 epoch_s=1.0 if name == "a" else 10.0,
                 seed=seed,
                 elsewhere=(other,) if name in "abcde" else (),
             )
     return recorder
+
+
+BEST_AND_QUICKEST = [*"jiha"]
 
 
 def names(shown: Any) -> list[str]:
@@ -152,32 +162,54 @@ def names(shown: Any) -> list[str]:
 
 def test_the_page_reads_the_best_and_says_so(page: Any, many: Any) -> None:
     shown = page(many.path)
-    assert names(shown) == ["f", "e", "d", "a"]
+    assert names(shown) == BEST_AND_QUICKEST
     assert shown.dataframe[0].value["Rank"].notna().sum() == 3
-    assert shown.info[0].value.startswith("Of 6 configurations 4 are read: the 3 best by CCC,")
-    box = shown.selectbox(key="configurations")
-    assert box.options == ["the best", "all"]
+    assert shown.info[0].value.startswith("Of 10 configurations 4 are read: the 3 best by CCC,")
+    assert shown.selectbox(key="configurations").options == ["the best", "all"]
 
 
-def test_all_can_be_chosen(page: Any, many: Any) -> None:
-    assert names(page(many.path, configurations="all")) == [*"fedcba"]
+def test_what_was_read_for_one_choice_is_not_shown_for_another(page: Any, many: Any) -> None:
+    shown = page(many.path)
+    shown.selectbox(key="configurations").select("all").run()
+    assert names(shown) == [*"jihgfedcba"]
+    shown.selectbox(key="by").select("TVD").run()
+    assert names(shown) == [*"abcdefghij"]
+    shown.selectbox(key="configurations").select("the best").run()
+    assert names(shown) == [*"abc"]
+    shown.selectbox(key="by").select("CCC").run()
+    assert names(shown) == BEST_AND_QUICKEST
 
 
-def test_the_best_are_those_by_what_rows_are_ranked_by(page: Any, many: Any) -> None:
-    assert names(page(many.path, by="TVD"))[:3] == [*"abc"]
+def test_points_of_trade_offs_are_those_of_the_choice(page: Any, many: Any) -> None:
+    shown = page(many.path, "tradeoffs")
+    assert set(names(shown)) == set(BEST_AND_QUICKEST)
+    shown.selectbox(key="configurations").select("all").run()
+    assert set(names(shown)) == set("abcdefghij")
+    shown.selectbox(key="configurations").select("the best").run()
+    assert set(names(shown)) == set(BEST_AND_QUICKEST)
 
 
-def test_the_best_are_those_on_the_corpus_that_was_tested_on(page: Any, many: Any) -> None:
-    shown = page(many.path, tested_on="other")
-    assert names(shown) == ["e", "d", "c", "a"]
-    assert shown.info[0].value.startswith("Of 5 configurations 4 are read")
+def test_within_limits_all_are_asked(page: Any, many: Any) -> None:
+    shown = page(many.path, "choose")
+    shown.number_input(key="maxepoch").set_value(20.0).run()
+    assert any("10 of 10 configurations" in caption.value for caption in shown.caption)
 
 
-@pytest.mark.parametrize("view", ["tradeoffs", "choose", "compare", "annotators"])
-def test_every_page_is_of_what_is_read(page: Any, many: Any, view: str) -> None:
-    part, whole = page(many.path, view), page(many.path, view, configurations="all")
-    assert part.info[0].value.startswith("Of 6 configurations 4 are read")
-    assert not any("are read" in info.value for info in whole.info)
+def test_what_was_tested_on_a_further_corpus_is_read_whole(page: Any, many: Any) -> None:
+    assert names(page(many.path, tested_on="other")) == [*"edcba"]
+
+
+@pytest.mark.parametrize("view", ["compare", "annotators", "failures"])
+def test_every_page_says_what_is_read(page: Any, many: Any, view: str) -> None:
+    assert page(many.path, view).info[0].value.startswith("Of 10 configurations 4 are read")
+
+
+def test_the_noise_is_that_of_all_runs_that_were_repeated(page: Any, many: Any) -> None:
+    many("b", seed=0, repeat=1, epoch_s=30.0, noise=4.0, spread=0.6)
+    part, whole = page(many.path), page(many.path, configurations="all")
+    assert names(part) == [*"jihba"]
+    told = "differed by up to 200.0 % in an epoch's time"
+    assert all(told in shown.caption[-1].value for shown in (part, whole))
 
 
 def test_the_run_page_draws_a_run_that_is_not_among_them(page: Any, many: Any) -> None:
@@ -187,7 +219,15 @@ def test_the_run_page_draws_a_run_that_is_not_among_them(page: Any, many: Any) -
 
 
 def test_settings_of_folds_are_read_whole(page: Any, many: Any, recorder: Any) -> None:
-    for name in "abcdef":
+    for name in "abcdefghij":
         recorder(name, fold="1/2")
-    shown = page(recorder.path)
-    assert len(names(shown)) == 6
+    assert len(names(page(recorder.path))) == 10
+
+
+def test_settings_of_cost_only_are_read_whole(page: Any, many: Any) -> None:
+    for name in "abcdefghij":
+        many(name, cost_only=True, noise=None, device="cpu")
+    shown = page(many.path, setting="")
+    box = shown.selectbox(key="setting")
+    box.select(next(name for name in box.options if name.startswith("cost only"))).run()
+    assert shown.dataframe[0].value["Rank"].notna().sum() == 10
