@@ -8,6 +8,7 @@ import sys
 from collections.abc import Set
 from contextlib import nullcontext
 from enum import Enum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="Ways of finetuning a speech encoder for emotion recognition: their cost, and how well.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
 corpus_app = typer.Typer(help="One's own data.", no_args_is_help=True)
@@ -66,6 +68,24 @@ def main() -> None:
 def _fail(error: SerbenchError) -> NoReturn:
     sys.stderr.write(f"serbench: {error}\n")
     sys.exit(WRONG)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        console.say(f"serbench {version('serbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -432,6 +432,13 @@ def test_bad_input_ends_a_process_so_too(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [("run",), ("corpus", "check"), ()])
+def test_help_has_a_short_name(words: tuple[str, ...], call: Call) -> None:
+    done = call(*words, "-h")
+    assert done.code == 0
+    assert done.out == call(*words, "--help").out
+
+
 def test_list_starts_without_the_heavy_libraries() -> None:
     """A wall clock would tell of the machine's load; what is imported does not."""
     script = (
