@@ -59,7 +59,7 @@ def rows(db: Path, query: str) -> list[Any]:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose runs.db holds three small configurations, and a failed one."""
     folder = tmp_path_factory.mktemp("ran")
-    specs = ("full", "top-layers:layers=3+bf16+cache", "lora:rank=8+bf16", "top-layers:layers=9")
+    specs = ("full", "top-layers:layers=3+bf16+cache", "lora:rank=8+bf16", "lora:targets=nothing")
     done = serbench("run", *specs, *SMALL, cwd=folder, XDG_CACHE_HOME=str(folder / "cache"))
     assert done.returncode == 1, done.stderr
     (folder / "stdout").write_text(done.stdout, "utf-8")
@@ -72,9 +72,9 @@ def test_every_run_is_a_row(ran: Path) -> None:
         ("full", "ok"),
         ("top-layers:layers=3+bf16+cache", "ok"),
         ("lora:rank=8+bf16", "ok"),
-        ("top-layers:layers=9", "failed"),
+        ("lora:targets=nothing", "failed"),
     ]
-    assert "layers is from 1 to the backbone's 6" in found[3][2]
+    assert "Target modules {'nothing'} not found" in found[3][2]
 
 
 def test_a_row_has_its_figures_and_where_they_come_from(ran: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_row_has_its_figures_and_where_they_come_from(ran: Path) -> None:
 def test_without_a_terminal_each_run_is_a_line(ran: Path) -> None:
     text = (ran / "stdout").read_text("utf-8")
     assert text.startswith("ok          full  seed 0  ")
-    assert "failed      top-layers:layers=9" in text
+    assert "failed      lora:targets=nothing" in text
     assert "\x1b" not in text
     assert "[synthetic]" in text
 
@@ -120,7 +120,7 @@ def test_rank_json_has_what_scripts_rely_on(ran: Path) -> None:
     assert cached["speedup_vs_full"] > 0
     assert found["full"]["speedup_vs_full"] == pytest.approx(1)
     assert found["full"]["cache_fill_s"] is None
-    failed = found["top-layers:layers=9"]
+    failed = found["lora:targets=nothing"]
     assert (failed["runs"], failed["failed"], failed["rank"]) == (0, 1, None)
 
 
@@ -193,10 +193,10 @@ def test_two_rows_are_compared(ran: Path, call: Call) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("full", "top-layers:layers=9"), "no finished run of top-layers:layers=9 here"),
+        (("full", "lora:targets=nothing"), "no finished run of lora:targets=nothing here"),
         (("full", "frozen"), "no finished run of frozen here"),
         (("full", "lora+bf16", "--machine", "other"), "no finished run of full and none of lora"),
-        (("1", "4"), "run 4 (top-layers:layers=9) has no figures: failed"),
+        (("1", "4"), "run 4 (lora:targets=nothing) has no figures: failed"),
         (("1", "ful"), "two specs or the numbers of two runs"),
     ],
 )
@@ -282,11 +282,11 @@ def test_what_is_done_is_not_done_again(ran: Path, call: Call) -> None:
 
 def test_what_failed_is_tried_again(ran: Path, call: Call) -> None:
     listed = json.loads(
-        call("run", "full", "top-layers:layers=9", *SMALL, "--dry-run", "--json", cwd=ran).out
+        call("run", "full", "lora:targets=nothing", *SMALL, "--dry-run", "--json", cwd=ran).out
     )
     assert [(row["label"], row["done"]) for row in listed] == [
         ("full", True),
-        ("top-layers:layers=9", False),
+        ("lora:targets=nothing", False),
     ]
 
 
