@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from contextlib import nullcontext
 from enum import Enum
 from importlib.metadata import version
@@ -279,16 +279,25 @@ def rank(
         "test_corpus": test_corpus,
     }
     rows = _ranked(db, by=_score(by), **filters)
+    if not rows:
+        _require(db, filters)
     if as_json:
         console.print_json([dataclasses.asdict(row) for row in rows])
     elif rows and layout is not Layout.table:
         sys.stdout.write(_exported(rows, layout))
     elif rows:
         console.ranking_table([dataclasses.asdict(row) for row in rows])
-    elif any(filters.values()):
-        console.say(f"{db} holds no runs like that; serbench rank alone tells of all it holds")
     else:
         console.say(f"{db} holds no runs; serbench run --all makes some")
+
+
+def _require(db: str, filters: Mapping[str, str | None]) -> None:
+    """Say what is wrong with filters, if there are any, by which nothing was found."""
+    from serbench.leaderboard import queries, queries_filters
+
+    queries_filters.require(queries.open_for_reading(db), filters)
+    if any(filters.values()):
+        raise RequestError(f"{db} holds no runs with all of {queries_filters.said(filters)}")
 
 
 def _exported(rows: list[Row], layout: Layout) -> str:
@@ -325,7 +334,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Set two rows, or two runs, beside each other: what can be told of their differences."""
-    from serbench.leaderboard import comparison, queries
+    from serbench.leaderboard import comparison, queries, queries_filters
 
     strategy.discover(tuple(plugin or ()))
     engine = queries.open_for_reading(db)
@@ -342,6 +351,8 @@ def compare(
     else:
         names = comparison.strategies(a, b)
         runs = queries.configurations(engine, strategies=names, **filters)
+    if head or not runs:
+        queries_filters.require(engine, {**filters, "head": head})
 
     def compared(first: tuple[int, ...], second: tuple[int, ...]) -> comparison.Comparison:
         ids = (*first, *second)
@@ -403,7 +414,8 @@ def recommend(
     filters = {"machine": machine, "corpus": corpus, "backbone": backbone, "head": head}
     runs = queries.configurations(engine, **filters)
     if not runs:
-        raise RequestError(f"{db} holds no runs{' like that' if any(filters.values()) else ''}")
+        _require(db, filters)
+        raise RequestError(f"{db} holds no runs")
     evidence = queries.evidence(engine, recommendation.chosen_runs(runs, limits, by=by))
     found = recommendation.recommend(runs, evidence, limits, by=by)
     if as_json:

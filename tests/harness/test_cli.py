@@ -131,6 +131,33 @@ def test_rank_by_what_is_asked_for(ran: Path, call: Call) -> None:
     assert {(row["tvd"], row["rank"]) for row in by_tvd} == {(None, None)}
 
 
+@pytest.mark.parametrize("layout", [(), ("--json",), ("--format", "csv")])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--head", "nose"), "there are no runs with --head nose, only with consensus"),
+        (("--head", "annotators"), "there are no runs with --head annotators, only with consensus"),
+        (("--corpus", "other"), "there are no runs with --corpus other, only with embedded"),
+        (("--suite", "quick"), "there are no runs with --suite quick, and none with any other"),
+    ],
+)
+def test_a_filter_that_nothing_matches_is_one_message(
+    words: tuple[str, ...], message: str, layout: tuple[str, ...], ran: Path, call: Call
+) -> None:
+    done = call("rank", *words, *layout, cwd=ran)
+    assert (done.code, done.out, done.error) == (2, "", f"serbench: {message}\n")
+
+
+def test_filters_that_match_nothing_together_are_one_message(call: Call) -> None:
+    call("run", "frozen", *SMALL)
+    call("run", "frozen", *SMALL, "--corpus", "generated", "--head", "mean-variance")
+    words = ("--corpus", "embedded", "--head", "mean-variance")
+    for verb in ("rank", "recommend"):
+        done = call(verb, *words)
+        assert (done.code, done.out) == (2, "")
+        assert done.error == f"serbench: runs.db holds no runs with all of {' '.join(words)}\n"
+
+
 def test_rank_prints_files_and_documents(ran: Path, call: Call) -> None:
     labels = [row["label"] for row in json.loads(call("rank", "--json", cwd=ran).out)]
     lines = list(csv.DictReader(call("rank", "--format", "csv", cwd=ran).out.splitlines()))
@@ -195,7 +222,9 @@ def test_two_rows_are_compared(ran: Path, call: Call) -> None:
     [
         (("full", "lora:targets=nothing"), "no finished run of lora:targets=nothing here"),
         (("full", "frozen"), "no finished run of frozen here"),
-        (("full", "lora+bf16", "--machine", "other"), "no finished run of full and none of lora"),
+        (("full", "lora+bf16", "--machine", "other"), "no runs with --machine other, only with "),
+        (("full", "lora", "--head", "nose"), "no runs with --head nose, only with consensus"),
+        (("1", "2", "--corpus", "other"), "no runs with --corpus other, only with embedded"),
         (("1", "4"), "run 4 (lora:targets=nothing) has no figures: failed"),
         (("1", "ful"), "two specs or the numbers of two runs"),
     ],
@@ -243,7 +272,7 @@ def test_where_nothing_fits_flags_are_told_that_do(ran: Path, call: Call) -> Non
         (("--max-run-s", "-1"), "the limit of the whole run is a number from 0 on"),
         (("--min-ccc", "2"), "a CCC is from -1 to 1"),
         (("--by", "wit"), "rows are ranked by one of"),
-        (("--machine", "other"), "holds no runs like that"),
+        (("--machine", "other"), "no runs with --machine other, only with "),
         (("--db", "none.db"), "there is no such file"),
     ],
 )
