@@ -16,7 +16,7 @@ import typer
 
 from serbench.harness import console, heads, plugins, strategy
 from serbench.harness.errors import RequestError, SerbenchError
-from serbench.harness.metrics import RANKINGS, size
+from serbench.harness.metrics import RANKINGS, several, size
 
 if TYPE_CHECKING:
     from serbench.harness.session import Session
@@ -615,7 +615,7 @@ def corpus_check(
     if as_json:
         console.print_json(dataclasses.asdict(report))
     elif report.findings:
-        lines = [*report.findings, f"{len(report.findings):,} findings in {corpus}"]
+        lines = [*report.findings, f"{several(len(report.findings), 'finding')} in {corpus}"]
         if report.summary is None and (decode or plots):
             lines.append("no audio was decoded and nothing drawn: these come first")
         # Of a large corpus there may be a million.
@@ -644,14 +644,17 @@ def corpus_import(
     if len(words) not in (2, 3):
         raise RequestError("corpus import takes NAME, ROOT if the corpus has one, and OUT")
     *named, out = words
-    corpus = corpora.load(read_corpus("=".join(named)))
+    ref = read_corpus("=".join(named))
+    importing.require_apart(ref, Path(out))
+    corpus = corpora.load(ref)
     try:
         with console.counted("importing") as tell:
             importing.write(corpus, Path(out), link=link, tell=tell)
     except KeyboardInterrupt:
         sys.stderr.write("serbench: interrupted; nothing was written\n")
         sys.exit(INTERRUPTED)
-    console.say(f"Wrote {len(corpus.utterances):,} utterances of {corpus.name} to {out}")
+    utterances = several(len(corpus.utterances), "utterance")
+    console.say(f"Wrote {utterances} of {corpus.name} to {out}")
     if corpus.folds:
         console.say(
             f"Its splits are kept; its own {len(corpus.folds)} folds are not, since the format has "
