@@ -62,7 +62,8 @@ class Strategy:
             ValueError: the first setting that is wrong, and what it may be.
         """
         for field in dataclasses.fields(self):
-            name, value, usual = field.name, getattr(self, field.name), field.default
+            name, value = field.name, getattr(self, field.name)
+            usual: Any = field.default
             whole, real = type(value) is int, isinstance(value, int | float)
             if name == "lr" and not value > 0:
                 raise ValueError(f"lr is above 0, not {value}")
