@@ -24,6 +24,7 @@ __all__ = [
     "Backbone",
     "Geometry",
     "Located",
+    "depth",
     "from_config",
     "load",
     "locate",
@@ -47,9 +48,12 @@ class Geometry:
     summary: str = ""
 
 
+LAYERS = "num_hidden_layers"
+USUAL_LAYERS = 12
+"""Of a configuration that does not say it, in all families."""
 _LARGE = {
     "hidden_size": 1024,
-    "num_hidden_layers": 24,
+    LAYERS: 24,
     "num_attention_heads": 16,
     "intermediate_size": 4096,
 }
@@ -148,6 +152,21 @@ def locate(name: str, init: str = "pretrained") -> Located:
     if not weights:
         raise BackboneError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
     return Located(name, "pretrained", str(folder), _files_hash(settings + weights))
+
+
+def depth(located: Located) -> int:
+    """How many transformer layers an encoder has, by its configuration alone.
+
+    Raises:
+        BackboneError: the configuration is none.
+    """
+    if located.folder is None:
+        return int(GEOMETRIES[located.name].config.get(LAYERS, USUAL_LAYERS))
+    path = Path(located.folder) / "config.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8")).get(LAYERS, USUAL_LAYERS))
+    except (AttributeError, OSError, TypeError, ValueError) as error:
+        raise BackboneError(f"{path} is no configuration: {error}") from error
 
 
 def _geometry_hash(geometry: Geometry) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from contextlib import nullcontext
 from enum import Enum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -15,7 +16,7 @@ import typer
 
 from serbench.harness import console, heads, plugins, strategy
 from serbench.harness.errors import RequestError, SerbenchError
-from serbench.harness.metrics import RANKINGS, size
+from serbench.harness.metrics import RANKINGS, several, size
 
 if TYPE_CHECKING:
     from serbench.harness.session import Session
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="Ways of finetuning a speech encoder for emotion recognition: their cost, and how well.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
 corpus_app = typer.Typer(help="One's own data.", no_args_is_help=True)
@@ -66,6 +68,24 @@ def main() -> None:
 def _fail(error: SerbenchError) -> NoReturn:
     sys.stderr.write(f"serbench: {error}\n")
     sys.exit(WRONG)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        console.say(f"serbench {version('serbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -259,16 +279,25 @@ def rank(
         "test_corpus": test_corpus,
     }
     rows = _ranked(db, by=_score(by), **filters)
+    if not rows:
+        _require(db, filters)
     if as_json:
         console.print_json([dataclasses.asdict(row) for row in rows])
     elif rows and layout is not Layout.table:
         sys.stdout.write(_exported(rows, layout))
     elif rows:
         console.ranking_table([dataclasses.asdict(row) for row in rows])
-    elif any(filters.values()):
-        console.say(f"{db} holds no runs like that; serbench rank alone tells of all it holds")
     else:
         console.say(f"{db} holds no runs; serbench run --all makes some")
+
+
+def _require(db: str, filters: Mapping[str, str | None]) -> None:
+    """Say what is wrong with filters, if there are any, by which nothing was found."""
+    from serbench.leaderboard import queries, queries_filters
+
+    queries_filters.require(queries.open_for_reading(db), filters)
+    if any(filters.values()):
+        raise RequestError(f"{db} holds no runs with all of {queries_filters.said(filters)}")
 
 
 def _exported(rows: list[Row], layout: Layout) -> str:
@@ -305,7 +334,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Set two rows, or two runs, beside each other: what can be told of their differences."""
-    from serbench.leaderboard import comparison, queries
+    from serbench.leaderboard import comparison, queries, queries_filters
 
     strategy.discover(tuple(plugin or ()))
     engine = queries.open_for_reading(db)
@@ -322,6 +351,8 @@ def compare(
     else:
         names = comparison.strategies(a, b)
         runs = queries.configurations(engine, strategies=names, **filters)
+    if head or not runs:
+        queries_filters.require(engine, {**filters, "head": head})
 
     def compared(first: tuple[int, ...], second: tuple[int, ...]) -> comparison.Comparison:
         ids = (*first, *second)
@@ -383,7 +414,8 @@ def recommend(
     filters = {"machine": machine, "corpus": corpus, "backbone": backbone, "head": head}
     runs = queries.configurations(engine, **filters)
     if not runs:
-        raise RequestError(f"{db} holds no runs{' like that' if any(filters.values()) else ''}")
+        _require(db, filters)
+        raise RequestError(f"{db} holds no runs")
     evidence = queries.evidence(engine, recommendation.chosen_runs(runs, limits, by=by))
     found = recommendation.recommend(runs, evidence, limits, by=by)
     if as_json:
@@ -583,7 +615,7 @@ def corpus_check(
     if as_json:
         console.print_json(dataclasses.asdict(report))
     elif report.findings:
-        lines = [*report.findings, f"{len(report.findings):,} findings in {corpus}"]
+        lines = [*report.findings, f"{several(len(report.findings), 'finding')} in {corpus}"]
         if report.summary is None and (decode or plots):
             lines.append("no audio was decoded and nothing drawn: these come first")
         # Of a large corpus there may be a million.
@@ -612,14 +644,17 @@ def corpus_import(
     if len(words) not in (2, 3):
         raise RequestError("corpus import takes NAME, ROOT if the corpus has one, and OUT")
     *named, out = words
-    corpus = corpora.load(read_corpus("=".join(named)))
+    ref = read_corpus("=".join(named))
+    importing.require_apart(ref, Path(out))
+    corpus = corpora.load(ref)
     try:
         with console.counted("importing") as tell:
             importing.write(corpus, Path(out), link=link, tell=tell)
     except KeyboardInterrupt:
         sys.stderr.write("serbench: interrupted; nothing was written\n")
         sys.exit(INTERRUPTED)
-    console.say(f"Wrote {len(corpus.utterances):,} utterances of {corpus.name} to {out}")
+    utterances = several(len(corpus.utterances), "utterance")
+    console.say(f"Wrote {utterances} of {corpus.name} to {out}")
     if corpus.folds:
         console.say(
             f"Its splits are kept; its own {len(corpus.folds)} folds are not, since the format has "

@@ -20,6 +20,7 @@ from serbench.harness.metrics import (
     count,
     folds_told,
     noise_sentence,
+    several,
     size,
     unranked_sentence,
     written,
@@ -227,7 +228,7 @@ def heading(row: Mapping[str, Any]) -> str:
         f"{row['backbone']} ({row['init']} weights)",
         " in ".join(part for part in (row["corpus"], folds_told(row)) if part),
         *([f"tested on {row['tested_on']}"] if row["tested_on"] != row["corpus"] else []),
-        f"{training['epochs']} epochs of batches of {training['batch_size']}",
+        f"{several(training['epochs'], 'epoch')} of batches of {training['batch_size']}",
         *(f"{key}={training[key]}" for key in ("limit",) if training[key] is not None),
         f"{row['device']} of machine {row['machine']}",
     )
@@ -454,7 +455,7 @@ def _lengths(summary: Summary) -> str:
 
 def _unknown(summary: Summary) -> str:
     unknown = summary.unknown_speaker
-    return f", and {unknown:,} utterances of unknown ones" if unknown else ""
+    return f", and {several(unknown, 'utterance')} of unknown ones" if unknown else ""
 
 
 def _raters(summary: Summary) -> str:
@@ -462,7 +463,7 @@ def _raters(summary: Summary) -> str:
     if mean is None:
         return "none"
     many = "not told apart" if summary.annotators is None else f"{summary.annotators:,}"
-    return f"{many}, {mean:.1f} an utterance; {summary.ratings:,} ratings"
+    return f"{many}, {mean:.1f} an utterance; {several(summary.ratings, 'rating')}"
 
 
 def _agreement(summary: Summary) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "folds_told",
     "jsd",
     "noise_sentence",
+    "several",
     "size",
     "stored",
     "tvd",
@@ -641,6 +642,11 @@ def count(number: float | None) -> str:
     return f"{number:.3g}G"
 
 
+def several(number: int, what: str) -> str:
+    """So many of something for people: `1 epoch`, `2 epochs`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def written(key: str, value: float | None) -> str:
     """A cost with its unit for people; a dash for what was not measured."""
     if METRICS[key].unit == "s":
@@ -667,7 +673,7 @@ def noise_sentence(row: Mapping[str, Any]) -> str:
     told += [f"{row[key]:.3f} in {what}" for key, what in scores.items() if row[key] is not None]
     if not told:
         return ""
-    pairs = f"{row['noise_pairs']} pair{'' if row['noise_pairs'] == 1 else 's'}"
+    pairs = several(row["noise_pairs"], "pair")
     return (
         f"The same run twice differed by up to {', '.join(told)} ({pairs}): smaller differences "
         "are ties."

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -89,6 +90,12 @@ class Training:
         for name in ("head_lr", "lr_scale", "clip_norm", "max_seconds"):
             if not getattr(self, name) > 0:
                 raise RequestError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise RequestError(f"weight_decay must be at least 0, not {self.weight_decay}")
+        # Without an end the gradient's norm is not clipped.
+        for name in ("head_lr", "lr_scale", "max_seconds", "weight_decay"):
+            if math.isinf(getattr(self, name)):
+                raise RequestError(f"{name} must be finite")
         if not 0 <= self.warmup < 1:
             raise RequestError(f"warmup is a share of the steps, from 0 to below 1: {self.warmup}")
         if self.limit is not None and self.limit < 2:

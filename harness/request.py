@@ -10,7 +10,8 @@ from pathlib import Path
 
 from serbench.harness import backbone, cache, corpora, heads, strategy
 from serbench.harness.corpora import folds
-from serbench.harness.corpora.base import SPLITS, Corpus
+from serbench.harness.corpora.base import SAMPLE_RATE_HZ, SPLITS, Corpus
+from serbench.harness.corpora.recordings import SHORTEST
 from serbench.harness.environment import resolve_device
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Chosen
@@ -90,6 +91,7 @@ def plan(request: Request) -> Planned:
         _named(request.backbone, suite.backbone, suite, "--backbone"),
         request.init or suite.init,
     )
+    _check_settings(variants, backbone.depth(located))
     ref = read_corpus(_named(request.corpus, suite.corpus, suite, "--corpus"))
     corpus = corpora.load(ref)
     wanted = request.folds or suite.folds
@@ -168,6 +170,11 @@ def _heads(texts: Sequence[str], training: Training) -> list[Chosen]:
             raise RequestError(
                 f"the head {head.label} makes a step for each task of a mini-batch, and accumulate "
                 f"asks for one step to {training.accumulate} of them"
+            )
+        if head.objective.least_epochs > training.epochs:
+            raise RequestError(
+                f"the head {head.label} needs at least {head.objective.least_epochs} epochs to "
+                f"learn all that it predicts, and epochs={training.epochs}"
             )
     return found
 
@@ -265,6 +272,14 @@ def _check_precisions(variants: Sequence[Variant], device: str) -> None:
             )
 
 
+def _check_settings(variants: Sequence[Variant], layers: int) -> None:
+    for variant in variants:
+        try:
+            variant.strategy.check(layers)
+        except ValueError as error:
+            raise RequestError(f"'{variant.label}': {error}") from error
+
+
 def read_corpus(text: str, option: str = "--corpus") -> CorpusRef:
     """Read `NAME`, `NAME=ROOT` or a folder.
 
@@ -286,7 +301,13 @@ def _training(suite: Suite, settings: Mapping[str, str]) -> Training:
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise RequestError(f"--set {unknown[0]}: there are {', '.join(known)}")
-    return checked(Training, {**suite.training, **settings}, "training settings")
+    training = checked(Training, {**suite.training, **settings}, "training settings")
+    if training.max_seconds * SAMPLE_RATE_HZ < SHORTEST:
+        raise RequestError(
+            f"max_seconds must be at least {SHORTEST / SAMPLE_RATE_HZ}, which an encoder needs, "
+            f"not {training.max_seconds}"
+        )
+    return training
 
 
 def _seeds(text: str | None, suite: Suite) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from serbench.harness.console import number, say, sure, table
-from serbench.harness.metrics import ON_PLANE, SCORED, count, size
+from serbench.harness.metrics import ON_PLANE, SCORED, count, several, size
 from serbench.harness.plan import named
 
 __all__ = ["facts", "print_run"]
@@ -130,10 +130,9 @@ def _standing(run: Run, row: Run | None) -> Iterable[tuple[str, str]]:
         paid = row["break_even_epoch"]
         yield (
             "break-even",
-            f"after {paid} epochs" if paid else "never, or not known",
+            f"after {several(paid, 'epoch')}" if paid else "never, or not known",
         )
-    seeds = "1 seed" if row["runs"] == 1 else f"{row['runs']} seeds"
-    yield "rank", f"{number(row['rank'], 'd')}, its row's of {seeds}"
+    yield "rank", f"{number(row['rank'], 'd')}, its row's of {several(row['runs'], 'seed')}"
 
 
 def _memory(run: Run) -> Iterable[tuple[str, str]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from serbench.harness import console
 from serbench.harness.environment import environment, machine
+from serbench.harness.metrics import several
 from serbench.harness.plan import Spec, fingerprint
 from serbench.harness.records import finished, open_database, record
 from serbench.harness.request import Planned
@@ -101,7 +102,9 @@ class Session:
         engine = open_database(self.db)
         done = self._done(engine)
         if done and not self._json:
-            console.say(f"{len(done)} of {len(self._prints)} runs are in {self.db} already")
+            runs = several(len(self._prints), "run")
+            there = "is" if len(done) == 1 else "are"
+            console.say(f"{len(done)} of {runs} {there} in {self.db} already")
         left = {mark: spec for mark, spec in self._prints.items() if mark not in done}
         return self._run(engine, left) if left else 0
 

@@ -50,6 +50,30 @@ class Strategy:
     lr: float = 1e-4
     """Peak learning rate of the backbone's trainable parameters; the head has its own."""
 
+    def check(self, layers: int) -> None:
+        """Refuse, before anything runs, what cannot work with an encoder of so many layers.
+
+        By default a learning rate is above 0, a `dropout` is from 0 to below 1, a whole number is a
+        count of at least 1, or of 0 where that is the default (of any where that is negative), and
+        `layers` are no more than the encoder has. Override it where settings mean something else,
+        or have other bounds.
+
+        Raises:
+            ValueError: the first setting that is wrong, and what it may be.
+        """
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            usual: Any = field.default
+            whole, real = type(value) is int, isinstance(value, int | float)
+            if name == "lr" and not value > 0:
+                raise ValueError(f"lr is above 0, not {value}")
+            if name == "dropout" and real and not 0 <= value < 1:
+                raise ValueError(f"dropout is from 0 to below 1, not {value}")
+            if whole and usual >= 0 and value < min(1, usual):
+                raise ValueError(f"{name} is at least {min(1, usual)}, not {value}")
+            if name == "layers" and whole and value > layers:
+                raise ValueError(f"layers is at most the encoder's {layers}, not {value}")
+
     def adapt(self, backbone: Backbone) -> None:
         """Set `requires_grad` on the parameters of `backbone.model`, or add modules to it."""
         raise StrategyError(f"{type(self).__name__} does not define adapt(backbone)")

@@ -12,7 +12,7 @@ from serbench.harness import heads, strategy
 from serbench.harness.bootstrap import FEWEST_SPEAKERS
 from serbench.harness.errors import RequestError
 from serbench.harness.heads import Chosen
-from serbench.harness.metrics import RANKINGS, SCORED, noise_sentence
+from serbench.harness.metrics import RANKINGS, SCORED, noise_sentence, several
 from serbench.harness.plan import DEFAULT_HEAD, named
 from serbench.harness.strategy import Variant
 from serbench.leaderboard.configurations import (
@@ -440,9 +440,10 @@ class _Pair:
         elif not self.draws.speakers:
             said = ["There are no predictions of both, so no difference in CCC can be told."]
         elif not self.draws.enough:
+            there = "is" if self.draws.speakers == 1 else "are"
             said = [
-                f"There are {self.draws.speakers} test speakers: with fewer than {FEWEST_SPEAKERS} "
-                "no difference in CCC can be told."
+                f"There {there} {several(self.draws.speakers, 'test speaker')}: with fewer than "
+                f"{FEWEST_SPEAKERS} no difference in CCC can be told."
             ]
         else:
             ranked_by = (

@@ -47,6 +47,7 @@ __all__ = [
     "comparable_with",
     "configurations",
     "evidence",
+    "of_head",
     "open_for_reading",
     "predictions",
     "run",
@@ -148,7 +149,7 @@ def configurations(
         RunRow.suite: suite,
     }
     conditions = [column == value for column, value in wanted.items() if value is not None]
-    conditions += [] if head is None else [_of_head(engine, head)]
+    conditions += [] if head is None else [of_head(engine, head)]
     conditions += settings.conditions(setting) if setting else []
     conditions += [] if strategies is None else [RunRow.strategy.in_(strategies)]
     conditions += [] if run_ids is None else [RunRow.id.in_(run_ids)]
@@ -210,7 +211,7 @@ def comparable_with(
     return sorted(runs, key=lambda run: (run["started_at"], run["id"]))
 
 
-def _of_head(engine: sa.Engine, text: str) -> sa.ColumnElement[bool]:
+def of_head(engine: sa.Engine, text: str) -> sa.ColumnElement[bool]:
     """Whether a run has the head that is written so.
 
     By its name and settings, so that what was stated makes no difference, and by the label of its

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serbench.harness.errors import RequestError
-from serbench.harness.metrics import RANKINGS, size
+from serbench.harness.metrics import RANKINGS, several, size
 from serbench.harness.plan import Training
 from serbench.leaderboard.configurations import Configuration, Group, Run, groups
 from serbench.leaderboard.differences import Difference, Draws, Parts, parts
@@ -355,7 +355,8 @@ class _Choosing:
         if not self.candidates:
             return f"No run here ended well and told its {self._goal}."
         if not order:
-            return f"None of the {len(self.candidates)} configurations here is within the limits."
+            them = several(len(self.candidates), "configuration")
+            return f"None of the {them} here is within the limits."
         where = "within the limits" if self.limits else "here"
         if len(order) == 1:
             return f"It is the only configuration {where}."
@@ -366,22 +367,23 @@ class _Choosing:
         score = f"{self._extreme} {self._goal} ({best.score(self.keys):.3f}) {among}"
         others = len(equals) - 1
         asked = f" of the next {BEST - 1}" if len(order) > BEST else ""
-        several = f"{others} other{'s' if others > 1 else ''}{asked} cannot be told apart from it"
+        equal = f"{several(others, 'other')}{asked} cannot be told apart from it"
         if not others:
             return f"It has {score}. {self._alone(order)}"
         if order[0] is best:
-            return f"It has {score}; {several}, but take{'' if others > 1 else 's'} longer."
+            return f"It has {score}; {equal}, but take{'' if others > 1 else 's'} longer."
         quickest = (
             " and of these this one takes the least time" if others > 1 else " and is quicker"
         )
-        return f"{best.name} has {score}; {several}{',' if others > 1 else ''}{quickest}."
+        return f"{best.name} has {score}; {equal}{',' if others > 1 else ''}{quickest}."
 
     def _alone(self, order: Sequence[Configuration]) -> str:
         if self._told_apart(order[0], order[1])["apart"] is not None:
             each = f"Each of the next {BEST - 1}" if len(order) > BEST else "Every other one"
             return f"{each} can be told apart from it."
-        many = f"{self.draws.speakers} test speakers"
-        return f"Whether that is more than chance cannot be told: there are {many}."
+        there = "is" if self.draws.speakers == 1 else "are"
+        many = several(self.draws.speakers, "test speaker")
+        return f"Whether that is more than chance cannot be told: there {there} {many}."
 
     @functools.cached_property
     def _goal(self) -> str:

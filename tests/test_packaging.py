@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -42,6 +47,11 @@ def test_nothing_else_is_in_the_wheel(in_wheel: set[str]) -> None:
     tops = {name.split("/")[0].rpartition("-")[0] or name.split("/")[0] for name in in_wheel}
     assert {"serbench"} == {top.partition("-")[0] for top in tops}
     assert not any(name.startswith("serbench/tests") for name in in_wheel)
+
+
+def test_the_command_begins_where_an_interrupt_is_quiet() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert scripts == {"serbench": "serbench.harness.__main__:main"}
 
 
 def test_every_public_name_is_there() -> None:

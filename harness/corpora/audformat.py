@@ -22,12 +22,14 @@ from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora.base import Corpus, Split
 from serbench.harness.corpora.folds import FOLDS, speaker_parts, speaker_splits
 from serbench.harness.corpora.recordings import SHORTEST, probe
+from serbench.harness.corpora.releases import Release
 from serbench.harness.errors import CorpusError, RequestError
 from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["load"]
 
 HEADER = "db.yaml"
+RELEASE = Release("audformat", f"{HEADER}, as audformat.Database.save writes it")
 STORED = ("pkl", "parquet", "csv")
 """Endings of a table's file, in the order in which the package looks for it."""
 ALIASES = {"arousal": "activation"}
@@ -65,11 +67,9 @@ def load(root: str | None) -> Corpus:
         RequestError: no folder is given, or the package `audformat` is not installed.
         CorpusError: something in it is wrong; `findings` has all of it.
     """
-    if root is None:
-        raise RequestError(f"audformat needs its folder: audformat=FOLDER, which holds {HEADER}")
-    folder = Path(root).resolve()
+    folder = RELEASE.folder(root)
     if not (folder / HEADER).is_file():
-        raise CorpusError(f"audformat: there is no {HEADER} in {folder}")
+        raise RELEASE.lacks(HEADER, folder)
     return _Reading(folder, _database(folder)).corpus()
 
 

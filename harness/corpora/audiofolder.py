@@ -225,7 +225,10 @@ class _Reading:
         elif there:
             return read(self.folder / there[0], known, required, self.findings)
         elif stem == "metadata":
-            self.findings.append(f"there is none of {', '.join(files)}")
+            self.findings.append(
+                f"there is none of {', '.join(files)} in {self.folder}, to name each file and its "
+                "speaker; a corpus of another kind is NAME=FOLDER (serbench list corpora)"
+            )
         return None
 
     # Utterances

@@ -19,11 +19,13 @@ from serbench.harness.corpora.emotions import SOURCE, derived
 from serbench.harness.corpora.folds import speaker_splits
 from serbench.harness.corpora.named import named
 from serbench.harness.corpora.recordings import probe, read
-from serbench.harness.corpora.releases import few
-from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.corpora.releases import Release, few
+from serbench.harness.errors import CorpusError
 from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["EMOTIONS", "SILENT", "load"]
+
+RELEASE = Release("cremad", "AudioWAV/, with files such as AudioWAV/1001_DFA_ANG_XX.wav")
 
 EMOTIONS = {
     "ANG": "anger",
@@ -64,13 +66,11 @@ def load(root: str | None) -> Corpus:
         RequestError: no folder is given.
         CorpusError: the folder or its files are missing, or are not what those of CREMA-D are.
     """
-    if root is None:
-        raise RequestError("cremad needs its folder: cremad=FOLDER, the one that holds AudioWAV/")
-    folder = Path(root).resolve()
+    folder = RELEASE.folder(root)
     folder = folder / "AudioWAV" if (folder / "AudioWAV").is_dir() else folder
     paths = {_clip(path): path for path in sorted(folder.glob("*.wav"))}
     if not paths:
-        raise CorpusError(f"cremad: there are no .wav files in {folder}")
+        raise RELEASE.lacks(".wav file", folder)
     silent = SILENT in paths and not _sounds(paths[SILENT])
     wanted = [path for clip, path in paths.items() if clip != SILENT or not silent]
     table, findings = named(folder, wanted, NAME, "a name of CREMA-D, such as 1001_DFA_ANG_XX.wav")

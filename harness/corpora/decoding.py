@@ -15,7 +15,7 @@ import soundfile
 
 from serbench.harness.backbone import SAMPLE_RATE_HZ
 from serbench.harness.corpora.base import Corpus
-from serbench.harness.corpora.recordings import TOLERANCE_S, at_once, reason
+from serbench.harness.corpora.recordings import TOLERANCE_S, at_once, cut_short, reason
 from serbench.harness.errors import CorpusError
 
 __all__ = ["Decoded", "decode"]
@@ -24,17 +24,14 @@ QUIET = 1e-4
 """Half the range of samples below which a file is silent: three steps of 16 bits, full scale 1."""
 AT_ONCE = 2**22
 """Samples decoded at a time, of all channels together; most utterances have fewer."""
-ENDLESS_BYTES = 0x7F000000
-"""Lengths from here on mean that whoever wrote the header could not know it."""
 STRAY_BYTES = 4096
 """What may stand behind the sound without being a chunk: padding, and tags put there by hand."""
 OGG_PAGE_BYTES = 65_307
 """The longest page, by RFC 3533."""
 LAST_PAGE = 0x04
 """The bit of a page's header that says so."""
-STATED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 BEHIND = re.compile(r"Unknown chunk marker \(\w+\) at position (\d+)")
-"""Both from the log that libsndfile keeps while it reads a header."""
+"""From the log that libsndfile keeps while it reads a header."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +140,7 @@ def _file(path: str) -> _Heard:
             low, high = np.minimum(low, block.min()), np.maximum(high, block.max())
         if not np.isfinite([low, high]).all():
             raise CorpusError("holds samples that are not finite")
-        _check_container(path, file.format, file.extra_info)
+        _check_container(path, file)
         return _Heard(done * SAMPLE_RATE_HZ / file.samplerate, _is_silent(low, high))
 
 
@@ -151,17 +148,15 @@ def _is_silent(low: float, high: float) -> bool:
     return bool((high - low) / 2 < QUIET)
 
 
-def _check_container(path: str, kind: str, log: str) -> None:
-    """Find what libsndfile passes over: it takes a file that was cut short for a shorter one."""
-    stated = STATED.search(log)
-    if stated and int(stated[2]) < int(stated[1]) < ENDLESS_BYTES:
-        raise CorpusError(
-            f"is cut short: {stated[2]} bytes of sound, and its header says {stated[1]}"
-        )
+def _check_container(path: str, file: soundfile.SoundFile) -> None:
+    """Find what libsndfile passes over."""
+    log = file.extra_info
+    if short := cut_short(log, file.frames / file.samplerate):
+        raise CorpusError(f"is {short}")
     stray = BEHIND.search(log)
     if stray and (behind := Path(path).stat().st_size - int(stray[1])) > STRAY_BYTES:
         raise CorpusError(f"is longer than its header says: {behind} bytes lie behind the end")
-    if kind == "OGG" and not _is_closed(path):
+    if file.format == "OGG" and not _is_closed(path):
         raise CorpusError("is cut short: its last page does not end the stream")
 
 

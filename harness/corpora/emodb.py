@@ -15,10 +15,12 @@ import pandas as pd
 from serbench.harness.corpora.base import SPLITS, Corpus, Split
 from serbench.harness.corpora.emotions import SOURCE, derived
 from serbench.harness.corpora.named import named
-from serbench.harness.corpora.releases import few
-from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.corpora.releases import Release, few
+from serbench.harness.errors import CorpusError
 
 __all__ = ["EMOTIONS", "SPEAKER_SPLITS", "load"]
+
+RELEASE = Release("emodb", "wav/, with files such as wav/03a01Fa.wav")
 
 EMOTIONS = {
     "W": "anger",
@@ -57,13 +59,11 @@ def load(root: str | None) -> Corpus:
         RequestError: no folder is given.
         CorpusError: the folder or its files are missing, or are not what EmoDB's are.
     """
-    if root is None:
-        raise RequestError("emodb needs its folder: emodb=FOLDER, the one that holds wav/")
-    folder = Path(root).resolve()
+    folder = RELEASE.folder(root)
     folder = folder / "wav" if (folder / "wav").is_dir() else folder
     paths = sorted(folder.glob("*.wav"))
     if not paths:
-        raise CorpusError(f"emodb: there are no .wav files in {folder}")
+        raise RELEASE.lacks(".wav file", folder)
     table, findings = named(folder, paths, NAME, "a name of EmoDB, such as 03a01Fa.wav")
     heard, wrong = _heard(folder.parent / "erkennung.txt")
     if findings or wrong:

@@ -18,13 +18,14 @@ import pandas as pd
 
 from serbench.harness.corpora.base import Corpus, Split
 from serbench.harness.corpora.recordings import probe
-from serbench.harness.corpora.releases import bounded, decoded
-from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.corpora.releases import Release, bounded, decoded
+from serbench.harness.errors import CorpusError
 from serbench.harness.metrics import DIMENSIONS
 
 __all__ = ["FOLDS", "load"]
 
-RELEASE = "IEMOCAP_full_release"
+RELEASE = Release("iemocap", "Session1/, with Session1/dialog/ and Session1/sentences/")
+WHOLE = "IEMOCAP_full_release"
 SESSIONS = range(1, 6)
 MINIMUM, MAXIMUM = 1.0, 5.0
 
@@ -66,13 +67,11 @@ def load(root: str | None) -> Corpus:
         RequestError: no folder is given.
         CorpusError: the folder or its files are missing, or are not what IEMOCAP's are.
     """
-    if root is None:
-        raise RequestError("iemocap needs its folder: iemocap=FOLDER, the one that holds Session1")
-    folder = Path(root).resolve()
-    folder = folder / RELEASE if (folder / RELEASE).is_dir() else folder
+    folder = RELEASE.folder(root)
+    folder = folder / WHOLE if (folder / WHOLE).is_dir() else folder
     sessions = [folder / f"Session{n}" for n in SESSIONS if (folder / f"Session{n}").is_dir()]
     if not sessions:
-        raise CorpusError(f"iemocap: there is none of Session1 to Session5 in {folder}")
+        raise RELEASE.lacks("folder Session1 to Session5", folder)
     reading = _Reading(folder)
     for session in sessions:
         reading.session(session)

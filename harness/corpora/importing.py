@@ -21,8 +21,9 @@ from serbench.harness.corpora import audiofolder
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.corpora.recordings import at_once, part, reason
 from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.plan import CorpusRef
 
-__all__ = ["write"]
+__all__ = ["require_apart", "write"]
 
 OWN = ("path", "samples", "start_s")
 """Columns of utterances that say where the audio was."""
@@ -71,6 +72,19 @@ def write(
             folder.rename(out)
     except OSError as error:
         raise RequestError(f"{error.filename or out}: {error.strerror}") from error
+
+
+def require_apart(ref: CorpusRef, out: Path) -> None:
+    """Make sure that neither the folder of a corpus nor the one to be written is in the other.
+
+    Raises:
+        RequestError: one is; what is written would become part of what is read.
+    """
+    root, out = Path(ref.root or ref.name), out.resolve()
+    if not (root.is_absolute() and root.is_dir()):
+        return
+    if out.is_relative_to(root) or root.is_relative_to(out):
+        raise RequestError(f"{out} and the corpus's {root} are one in the other: keep them apart")
 
 
 def _fill(folder: Path, corpus: Corpus, link: bool, tell: Callable[[int, int], None]) -> None:

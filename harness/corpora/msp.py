@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from serbench.harness.corpora.recordings import probe
-from serbench.harness.corpora.releases import few
+from serbench.harness.corpora.releases import Release, few
 from serbench.harness.errors import CorpusError
 from serbench.harness.metrics import DIMENSIONS
 
@@ -102,8 +102,8 @@ def quoted(cells: pd.Series[str]) -> pd.Series[str]:
     return cells.map(lambda cell: f"{cell!r:.80}").astype(str)
 
 
-def first_there(folder: Path, names: tuple[str, ...]) -> Path:
-    """The first of the files or folders that exists, as releases differ in their names.
+def first_there(release: Release, folder: Path, names: tuple[str, ...]) -> Path:
+    """The first of the files or folders that exists, as versions differ in their names.
 
     Raises:
         CorpusError: there is none.
@@ -111,7 +111,7 @@ def first_there(folder: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (folder / name).exists():
             return folder / name
-    raise CorpusError(f"there is no {' or '.join(names)} in {folder}")
+    raise release.lacks(" or ".join(names), folder)
 
 
 def long_form(ratings: pd.DataFrame) -> pd.DataFrame | None:

@@ -14,11 +14,13 @@ import pandas as pd
 
 from serbench.harness.corpora.base import Corpus, Split
 from serbench.harness.corpora.msp import LabelFile, first_there, long_form, quoted
-from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.corpora.releases import Release
+from serbench.harness.errors import CorpusError
 
 __all__ = ["SPEAKER_SPLITS", "load"]
 
 # The release spells it without the second a.
+RELEASE = Release("msp_improv", "Evaluation.txt and Audio/, or the sessions themselves")
 LABELS = ("Evaluation.txt", "Evalution.txt")
 MINIMUM, MAXIMUM = 1.0, 5.0
 HEAD = r"(?:UTD|MSP)-IMPROV-"
@@ -46,12 +48,8 @@ def load(root: str | None) -> Corpus:
         RequestError: no folder is given.
         CorpusError: files are missing or wrong; `findings` has what is, 20 lines of a kind at most.
     """
-    if root is None:
-        raise RequestError(
-            "msp_improv needs its folder: msp_improv=FOLDER, the one that holds Evaluation.txt"
-        )
-    folder = Path(root).resolve()
-    labels = LabelFile(path=first_there(folder, LABELS), minimum=MINIMUM, maximum=MAXIMUM)
+    folder = RELEASE.folder(root)
+    labels = LabelFile(path=first_there(RELEASE, folder, LABELS), minimum=MINIMUM, maximum=MAXIMUM)
     lines = labels.lines()
     heads = lines.str.match(HEAD)
     utterances = _utterances(labels, lines[heads], folder)

@@ -14,7 +14,8 @@ import pandas as pd
 
 from serbench.harness.corpora.base import SPLITS, UNKNOWN, Corpus, Split
 from serbench.harness.corpora.msp import LabelFile, first_there, long_form, quoted
-from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.corpora.releases import Release
+from serbench.harness.errors import CorpusError
 
 __all__ = ["load", "read"]
 
@@ -55,17 +56,16 @@ def read(root: str | None, *, name: str, test: str) -> Corpus:
         RequestError: no folder is given.
         CorpusError: files are missing or wrong.
     """
-    if root is None:
-        raise RequestError(f"{name} needs its folder: {name}=FOLDER, the one that holds Labels/")
-    folder = Path(root).resolve()
-    labels = LabelFile(path=first_there(folder, LABELS), minimum=MINIMUM, maximum=MAXIMUM)
+    release = Release(name, "Labels/ and Audios/")
+    folder = release.folder(root)
+    labels = LabelFile(path=first_there(release, folder, LABELS), minimum=MINIMUM, maximum=MAXIMUM)
     ratings = LabelFile(
         path=labels.path.with_name("labels_detailed.csv"), minimum=MINIMUM, maximum=MAXIMUM
     )
     utterances = _parted(labels, test)
     straddling = _straddling(utterances)
     left_out = _left_out(utterances[straddling])
-    utterances = _utterances(labels, utterances[~straddling], first_there(folder, AUDIO))
+    utterances = _utterances(labels, utterances[~straddling], first_there(release, folder, AUDIO))
     rated = _ratings(ratings, utterances["id"]) if ratings.path.exists() else None
     findings = (*labels.findings, *ratings.findings)
     if findings:

@@ -22,10 +22,12 @@ import pandas as pd
 from serbench.harness.corpora.base import Corpus
 from serbench.harness.corpora.folds import speaker_splits
 from serbench.harness.corpora.recordings import probe
-from serbench.harness.corpora.releases import bounded, decoded
-from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.corpora.releases import Release, bounded, decoded
+from serbench.harness.errors import CorpusError
 
 __all__ = ["load"]
+
+RELEASE = Release("muse", "the CSV of the ratings and the audio, at any depth")
 
 NAME = "Sentence_name"
 RATED = {"activation": "Activation", "valence": "Valence"}
@@ -54,9 +56,7 @@ def load(root: str | None) -> Corpus:
         RequestError: no folder is given.
         CorpusError: the folder or its files are missing, or are not what MuSE's are.
     """
-    if root is None:
-        raise RequestError("muse needs its folder: muse=FOLDER, the one that holds CSV and audio")
-    folder = Path(root).resolve()
+    folder = RELEASE.folder(root)
     tables, audio = _walked(folder)
     reading = _Reading(folder, _labels(folder, tables))
     table = reading.utterances(audio)
@@ -105,15 +105,14 @@ def _labels(folder: Path, tables: Sequence[Path]) -> Path:
     if whole:
         findings = tuple(f"{path.as_posix()}: only one can be the labels" for path in whole)
         raise CorpusError(f"muse: {len(whole)} CSV files in {folder} have its columns", findings)
-    raise CorpusError(
-        f"muse: there is no CSV file with the columns {', '.join(COLUMNS)} in {folder}",
-        tuple(
-            f"{path.as_posix()}, line 1: there is no column '{column}'"
-            for path in named
-            for column in COLUMNS
-            if column not in headers[path]
-        ),
+    lacking = (
+        f"{path.as_posix()}, line 1: there is no column '{column}'"
+        for path in named
+        for column in COLUMNS
+        if column not in headers[path]
     )
+    wanted = f"CSV file with the columns {', '.join(COLUMNS)}"
+    raise RELEASE.lacks(wanted, folder, tuple(lacking))
 
 
 def _header(path: Path) -> set[str]:

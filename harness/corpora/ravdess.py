@@ -16,9 +16,12 @@ from serbench.harness.corpora.base import Corpus
 from serbench.harness.corpora.emotions import SOURCE, derived
 from serbench.harness.corpora.folds import speaker_splits
 from serbench.harness.corpora.named import named
-from serbench.harness.errors import CorpusError, RequestError
+from serbench.harness.corpora.releases import Release
+from serbench.harness.errors import CorpusError
 
 __all__ = ["EMOTIONS", "load"]
+
+RELEASE = Release("ravdess", "Actor_01/, with files such as Actor_01/03-01-06-01-02-01-01.wav")
 
 EMOTIONS = {
     "01": "neutral",
@@ -51,12 +54,10 @@ def load(root: str | None) -> Corpus:
         RequestError: no folder is given.
         CorpusError: the folder or its files are missing, or are not what those of RAVDESS are.
     """
-    if root is None:
-        raise RequestError("ravdess needs its folder: ravdess=FOLDER, the one that holds Actor_01")
-    folder = _actors(Path(root).resolve())
+    folder = _actors(RELEASE.folder(root))
     paths = [path for path in folder.glob("Actor_*/*.wav") if not OTHER.fullmatch(path.stem)]
     if not paths:
-        raise CorpusError(f"ravdess: there is no speech in {folder}/Actor_*/*.wav")
+        raise RELEASE.lacks("Actor_*/*.wav of speech", folder)
     kind = "a name of RAVDESS, such as Actor_12/03-01-06-01-02-01-12.wav"
     table, findings = named(folder, sorted(paths), NAME, kind)
     if findings:
@@ -78,7 +79,7 @@ def load(root: str | None) -> Corpus:
 
 def _actors(folder: Path) -> Path:
     """The folder that holds the actors' folders; the given one if there is none."""
-    if any(folder.glob("Actor_*")) or not folder.is_dir():
+    if any(folder.glob("Actor_*")):
         return folder
     speech = (each for each in sorted(folder.iterdir()) if each.name.lower() == SPEECH)
     return next(speech, folder)

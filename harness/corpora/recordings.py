@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
@@ -25,6 +26,7 @@ __all__ = [
     "TOLERANCE_S",
     "absent",
     "at_once",
+    "cut_short",
     "part",
     "probe",
     "read",
@@ -40,6 +42,11 @@ POINTER = b"version https://git-lfs"
 """How a file begins that Git checks out where Git LFS is not installed."""
 TOLERANCE_S = 0.01
 """How far a file may be from the length that it should have, which may be rounded to 10 ms."""
+ENDLESS_BYTES = 0x7F000000
+"""Lengths from here on mean that whoever wrote the header could not know it."""
+STATED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""From the log that libsndfile keeps while it reads a header: it takes a file that was cut short
+for a shorter one."""
 HANDED_OVER = 4096
 """Files handed to the threads at a time: handing over a million takes over a gigabyte."""
 MARGIN_S = 0.1
@@ -151,7 +158,10 @@ def _absence(path: str | Path) -> str | None:
 
 
 def probe(paths: Sequence[str | Path]) -> list[int | str]:
-    """For each file its length in samples at 16 kHz, from the header, or what is wrong with it."""
+    """For each file its length in samples at 16 kHz, from the header, or what is wrong with it.
+
+    A WAV or AIFF file is wrong if it is shorter than its header says, too.
+    """
     return list(at_once(_probe, paths))
 
 
@@ -164,11 +174,30 @@ def _probe(path: str | Path) -> int | str:
         if _is_pointer(path):
             return "a Git LFS pointer in place of the audio, which git lfs pull fetches"
         return f"unreadable audio ({reason(error)})"
+    if short := cut_short(header.extra_info, header.frames / header.samplerate):
+        return short
     samples = (2 * header.frames * SAMPLE_RATE_HZ + header.samplerate) // (2 * header.samplerate)
     if samples < SHORTEST:
         seconds = header.frames / header.samplerate
         return f"too short: {seconds:.3f} s, and an encoder needs {SHORTEST / SAMPLE_RATE_HZ} s"
     return int(samples)
+
+
+def cut_short(log: str, there_s: float) -> str | None:
+    """What is wrong with a WAV or AIFF file that holds less sound than its header says.
+
+    Args:
+        log: what libsndfile noted of the header
+        there_s: seconds of sound that the file holds
+    """
+    found = STATED.search(log)
+    stated, there = map(int, found.groups()) if found else (0, 0)
+    missing = stated - there
+    # Programs that count the header as sound are off by less.
+    nearly = there_s > 0 and missing * there_s < TOLERANCE_S * there
+    if stated >= ENDLESS_BYTES or missing <= 0 or nearly:
+        return None
+    return f"cut short: {there} bytes of sound, and its header says {stated}"
 
 
 def _is_pointer(path: str | Path) -> bool:

@@ -91,6 +91,11 @@ class Objective:
         """Those in epoch `epoch` (from 0), if the network's `begin_epoch` changes its `turns`."""
         return self.turns
 
+    @property
+    def least_epochs(self) -> int:
+        """Epochs that a run must have for all that is predicted to be learnt at all."""
+        return 1
+
     def build(self, known: Known) -> Head:
         """The network, with new weights."""
         raise NotImplementedError(f"{type(self).__name__} does not define build(known)")

@@ -157,6 +157,11 @@ class Annotators(ByAnnotator):
         """The warmup's epochs have a single task."""
         return 1 if epoch < self.warmup else self.turns
 
+    @property
+    def least_epochs(self) -> int:
+        """No annotator is learnt in the warmup."""
+        return self.warmup + 1
+
     def _all_turns(self) -> tuple[tuple[str, ...], ...]:
         return self._turns(*(("consensus",) if self.pseudo else ()))
 
@@ -211,6 +216,10 @@ class Evidential(Objective):
 
     weight: float = 1.0
     """Of the regulariser."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise RequestError(f"weight must be at least 0, not {self.weight:g}")
 
     def build(self, known: Known) -> Head:
         """The network."""

@@ -17,6 +17,8 @@ from serbench.harness.backbone import (
     BUNDLED,
     GEOMETRIES,
     SAMPLE_RATE_HZ,
+    Located,
+    depth,
     load,
     locate,
 )
@@ -93,6 +95,26 @@ def test_the_bundled_encoder_is_what_is_named_tiny(
     assert not torch.equal(encoder.model.state_dict()[name], random.model.state_dict()[name])
     for each in (encoder, random):
         assert {p.dtype for p in each.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", [*GEOMETRIES])
+def test_the_depth_is_told_without_loading(name: str) -> None:
+    located = locate(name, "random")
+    geometry = GEOMETRIES[name]
+    config = AutoConfig.for_model(geometry.family, **geometry.config)
+    assert depth(located) == config.num_hidden_layers
+
+
+def test_the_depth_of_a_folder_is_in_its_configuration(tmp_path: Path) -> None:
+    located = locate("tiny")
+    assert depth(located) == len(load(located).layers)
+    (tmp_path / "config.json").write_text('{"model_type": "hubert"}', "utf-8")
+    elsewhere = Located("here", "random", str(tmp_path), "")
+    assert depth(elsewhere) == AutoConfig.for_model("hubert").num_hidden_layers
+    for text in ("{", "[]", '{"num_hidden_layers": "many"}'):
+        (tmp_path / "config.json").write_text(text, "utf-8")
+        with pytest.raises(BackboneError, match=r"config\.json is no configuration"):
+            depth(elsewhere)
 
 
 def test_the_bundled_encoder_has_learnt_something() -> None:

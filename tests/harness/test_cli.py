@@ -59,7 +59,7 @@ def rows(db: Path, query: str) -> list[Any]:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose runs.db holds three small configurations, and a failed one."""
     folder = tmp_path_factory.mktemp("ran")
-    specs = ("full", "top-layers:layers=3+bf16+cache", "lora:rank=8+bf16", "top-layers:layers=9")
+    specs = ("full", "top-layers:layers=3+bf16+cache", "lora:rank=8+bf16", "lora:targets=nothing")
     done = serbench("run", *specs, *SMALL, cwd=folder, XDG_CACHE_HOME=str(folder / "cache"))
     assert done.returncode == 1, done.stderr
     (folder / "stdout").write_text(done.stdout, "utf-8")
@@ -72,9 +72,9 @@ def test_every_run_is_a_row(ran: Path) -> None:
         ("full", "ok"),
         ("top-layers:layers=3+bf16+cache", "ok"),
         ("lora:rank=8+bf16", "ok"),
-        ("top-layers:layers=9", "failed"),
+        ("lora:targets=nothing", "failed"),
     ]
-    assert "layers is from 1 to the backbone's 6" in found[3][2]
+    assert "Target modules {'nothing'} not found" in found[3][2]
 
 
 def test_a_row_has_its_figures_and_where_they_come_from(ran: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_row_has_its_figures_and_where_they_come_from(ran: Path) -> None:
 def test_without_a_terminal_each_run_is_a_line(ran: Path) -> None:
     text = (ran / "stdout").read_text("utf-8")
     assert text.startswith("ok          full  seed 0  ")
-    assert "failed      top-layers:layers=9" in text
+    assert "failed      lora:targets=nothing" in text
     assert "\x1b" not in text
     assert "[synthetic]" in text
 
@@ -120,7 +120,7 @@ def test_rank_json_has_what_scripts_rely_on(ran: Path) -> None:
     assert cached["speedup_vs_full"] > 0
     assert found["full"]["speedup_vs_full"] == pytest.approx(1)
     assert found["full"]["cache_fill_s"] is None
-    failed = found["top-layers:layers=9"]
+    failed = found["lora:targets=nothing"]
     assert (failed["runs"], failed["failed"], failed["rank"]) == (0, 1, None)
 
 
@@ -129,6 +129,33 @@ def test_rank_by_what_is_asked_for(ran: Path, call: Call) -> None:
     assert {row["ranked_by"] for row in by_valence} == {"ccc_valence"}
     by_tvd = json.loads(call("rank", "--by", "tvd", "--json", cwd=ran).out)
     assert {(row["tvd"], row["rank"]) for row in by_tvd} == {(None, None)}
+
+
+@pytest.mark.parametrize("layout", [(), ("--json",), ("--format", "csv")])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--head", "nose"), "there are no runs with --head nose, only with consensus"),
+        (("--head", "annotators"), "there are no runs with --head annotators, only with consensus"),
+        (("--corpus", "other"), "there are no runs with --corpus other, only with embedded"),
+        (("--suite", "quick"), "there are no runs with --suite quick, and none with any other"),
+    ],
+)
+def test_a_filter_that_nothing_matches_is_one_message(
+    words: tuple[str, ...], message: str, layout: tuple[str, ...], ran: Path, call: Call
+) -> None:
+    done = call("rank", *words, *layout, cwd=ran)
+    assert (done.code, done.out, done.error) == (2, "", f"serbench: {message}\n")
+
+
+def test_filters_that_match_nothing_together_are_one_message(call: Call) -> None:
+    call("run", "frozen", *SMALL)
+    call("run", "frozen", *SMALL, "--corpus", "generated", "--head", "mean-variance")
+    words = ("--corpus", "embedded", "--head", "mean-variance")
+    for verb in ("rank", "recommend"):
+        done = call(verb, *words)
+        assert (done.code, done.out) == (2, "")
+        assert done.error == f"serbench: runs.db holds no runs with all of {' '.join(words)}\n"
 
 
 def test_rank_prints_files_and_documents(ran: Path, call: Call) -> None:
@@ -193,10 +220,12 @@ def test_two_rows_are_compared(ran: Path, call: Call) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("full", "top-layers:layers=9"), "no finished run of top-layers:layers=9 here"),
+        (("full", "lora:targets=nothing"), "no finished run of lora:targets=nothing here"),
         (("full", "frozen"), "no finished run of frozen here"),
-        (("full", "lora+bf16", "--machine", "other"), "no finished run of full and none of lora"),
-        (("1", "4"), "run 4 (top-layers:layers=9) has no figures: failed"),
+        (("full", "lora+bf16", "--machine", "other"), "no runs with --machine other, only with "),
+        (("full", "lora", "--head", "nose"), "no runs with --head nose, only with consensus"),
+        (("1", "2", "--corpus", "other"), "no runs with --corpus other, only with embedded"),
+        (("1", "4"), "run 4 (lora:targets=nothing) has no figures: failed"),
         (("1", "ful"), "two specs or the numbers of two runs"),
     ],
 )
@@ -243,7 +272,7 @@ def test_where_nothing_fits_flags_are_told_that_do(ran: Path, call: Call) -> Non
         (("--max-run-s", "-1"), "the limit of the whole run is a number from 0 on"),
         (("--min-ccc", "2"), "a CCC is from -1 to 1"),
         (("--by", "wit"), "rows are ranked by one of"),
-        (("--machine", "other"), "holds no runs like that"),
+        (("--machine", "other"), "no runs with --machine other, only with "),
         (("--db", "none.db"), "there is no such file"),
     ],
 )
@@ -276,17 +305,18 @@ def test_what_is_done_is_not_done_again(ran: Path, call: Call) -> None:
     done = call("run", "full", "lora+bf16", *SMALL, cwd=ran)
     assert done.code == 0
     assert "2 of 2 runs are in runs.db already" in done.out
+    assert "1 of 1 run is in runs.db already" in call("run", "full", *SMALL, cwd=ran).out
     assert "lora:rank=8+bf16" in done.out, "the same by another name"
     assert rows(ran / "runs.db", "SELECT count(*) FROM runs") == [(4,)]
 
 
 def test_what_failed_is_tried_again(ran: Path, call: Call) -> None:
     listed = json.loads(
-        call("run", "full", "top-layers:layers=9", *SMALL, "--dry-run", "--json", cwd=ran).out
+        call("run", "full", "lora:targets=nothing", *SMALL, "--dry-run", "--json", cwd=ran).out
     )
     assert [(row["label"], row["done"]) for row in listed] == [
         ("full", True),
-        ("top-layers:layers=9", False),
+        ("lora:targets=nothing", False),
     ]
 
 
@@ -430,6 +460,13 @@ def test_bad_input_ends_a_process_so_too(
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1 or not message.startswith("serbench: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("run",), ("corpus", "check"), ()])
+def test_help_has_a_short_name(words: tuple[str, ...], call: Call) -> None:
+    done = call(*words, "-h")
+    assert done.code == 0
+    assert done.out == call(*words, "--help").out
 
 
 def test_list_starts_without_the_heavy_libraries() -> None:

@@ -98,6 +98,21 @@ def test_damage_is_told_and_is_exit_2(call: Call, mine: Path) -> None:
     assert told["summary"]["utterances"] == 12, "what the tables tell is told all the same"
 
 
+def test_a_wave_file_that_is_cut_short_is_told_without_decoding(call: Call, mine: Path) -> None:
+    whole, _ = soundfile.read(mine / "a1.flac")
+    soundfile.write(mine / "a1.wav", whole, 16_000)
+    (mine / "a1.wav").write_bytes((mine / "a1.wav").read_bytes()[:9000])
+    metadata = (mine / "metadata.csv").read_text("utf-8")
+    (mine / "metadata.csv").write_text(metadata.replace("a1.flac", "a1.wav"), "utf-8")
+    code, out, error = call("corpus", "check", "mine")
+    assert (code, error) == (2, "")
+    told = "cut short: 8956 bytes of sound, and its header says 32000"
+    assert out.splitlines() == [
+        f"metadata.csv, line 2, file_name: 'a1.wav': {told}",
+        "1 finding in mine",
+    ]
+
+
 def test_wrong_tables_are_told_and_are_exit_2(call: Call, mine: Path) -> None:
     metadata = (mine / "metadata.csv").read_text("utf-8")
     (mine / "metadata.csv").write_text(metadata.replace("f,test", "f,tset"), "utf-8")
@@ -129,7 +144,12 @@ def test_lengths_that_a_folder_states_are_held_against_its_files(call: Call, min
         (("check", "nowhere"), "neither a corpus nor a folder 'nowhere'"),
         (("check", "emodb"), "emodb=FOLDER"),
         (("import", "out"), "takes NAME, ROOT if the corpus has one, and OUT"),
-        (("import", "emodb", "nowhere", "out"), "no .wav files"),
+        (("import", "emodb", "nowhere", "out"), "there is no folder"),
+        (("import", "mine", "mine/out"), "are one in the other"),
+        (("import", "audiofolder", "mine", "mine/deep/er"), "are one in the other"),
+        (("import", "audiofolder", "mine", "mine"), "are one in the other"),
+        (("import", "audiofolder", "mine", "."), "are one in the other"),
+        (("import", "mine", "linked/out"), "are one in the other"),
         (("import", "emodbb", "nowhere", "out"), "did you mean emodb?"),
         (("import", "generated", "mine"), "mine is there already"),
     ],
@@ -137,10 +157,12 @@ def test_lengths_that_a_folder_states_are_held_against_its_files(call: Call, min
 def test_what_is_wrong_is_one_message(
     words: tuple[str, ...], message: str, call: Call, mine: Path
 ) -> None:
+    (mine.parent / "linked").symlink_to(mine)
+    before = sorted(mine.parent.rglob("*"))
     code, out, error = call("corpus", *words)
     assert code == 2
     assert message in out + error
-    assert not Path("out").exists()
+    assert sorted(mine.parent.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from serbench.harness.console import ranking_table
 from serbench.harness.corpora.checking import Report
 from serbench.harness.corpora.decoding import Decoded
 from serbench.harness.corpora.summary import Durations, LabelSummary, Summary
-from serbench.harness.metrics import SCORED, size
+from serbench.harness.metrics import SCORED, several, size
 from serbench.harness.request import Request, plan
 from serbench.harness.results import Result
 from serbench.leaderboard.comparison import Accuracy, Comparison, Cost, Side
@@ -143,6 +143,18 @@ def test_rows_that_do_not_compare_are_apart_and_flagged(
     assert text.count("wav2vec2-base (pretrained weights) · mine") == 2
     assert text.count("5 epochs of batches of 8") == 2
     assert "[synthetic]  [cost only]" in text
+
+
+def test_one_of_something_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    training = {"epochs": 1, "batch_size": 8, "limit": None}
+    ranking_table([row("a", training=training)])
+    assert " · 1 epoch of batches of 8 · " in capsys.readouterr().out
+    assert [several(number, "run") for number in (0, 1, 2, 1000)] == [
+        "0 runs",
+        "1 run",
+        "2 runs",
+        "1,000 runs",
+    ]
 
 
 def test_the_noise_floor_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:

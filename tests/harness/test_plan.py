@@ -216,12 +216,43 @@ def test_every_shipped_suite_reads_and_parses() -> None:
         (Request(specs=("full",), settings={"head_lr": "nan"}), "head_lr must be above 0"),
         (Request(specs=("full",), settings={"lr_scale": "0"}), "lr_scale must be above 0"),
         (Request(specs=("full",), settings={"warmup": "1"}), "share of the steps"),
+        (
+            Request(specs=("full",), settings={"weight_decay": "-1"}),
+            "weight_decay must be at least 0",
+        ),
+        (Request(specs=("full",), settings={"head_lr": "inf"}), "head_lr must be finite"),
+        (Request(specs=("full",), settings={"max_seconds": "inf"}), "max_seconds must be finite"),
+        (
+            Request(specs=("full",), settings={"max_seconds": "0.02"}),
+            "at least 0.025, which an enc",
+        ),
+        (Request(specs=("lora:rank=0",)), "'lora:rank=0': rank is at least 1, not 0"),
+        (Request(specs=("lora:layers=-1",)), "layers is at least 0, not -1"),
+        (Request(specs=("full", "lora:layers=7")), "layers is at most the encoder's 6, not 7"),
+        (
+            Request(specs=("top-layers:layers=13",), backbone="hubert-base", init="random"),
+            "layers is at most the encoder's 12, not 13",
+        ),
+        (Request(specs=("vera:dropout=1",)), "dropout is from 0 to below 1, not 1.0"),
+        (Request(specs=("full:lr=0",)), "lr is above 0, not 0.0"),
+        (Request(specs=("gradual:first=0",)), "first is at least 1, not 0"),
+        (
+            Request(specs=("full",), heads=("annotators:warmup=6",)),
+            "annotators:warmup=6 needs at least 7 epochs to learn all that .*, and epochs=6",
+        ),
         (Request(specs=("full",), settings={"colour": "1"}), "there are epochs, batch_size"),
     ],
 )
 def test_what_is_wrong_is_found_before_the_first_run(request_: Request, message: str) -> None:
     with pytest.raises(SerbenchError, match=message):
         plan(request_)
+
+
+def test_settings_at_their_bounds_are_planned() -> None:
+    specs = ("lora:rank=1,layers=6,dropout=0", "top-layers:layers=6", "top-layers:layers=1")
+    heads = ("annotators:warmup=5",)
+    settings = {"weight_decay": "0", "clip_norm": "inf", "max_seconds": "0.025"}
+    assert len(planned(*specs, heads=heads, settings=settings)) == 3
 
 
 @pytest.mark.parametrize(

@@ -169,3 +169,36 @@ def test_nothing_in_the_harness_names_a_strategy() -> None:
 def test_variants_hash_by_their_settings() -> None:
     assert len({parse("lora"), parse("lora:rank=8"), parse("lora:rank=4")}) == 2
     assert isinstance(parse("full"), Variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexing(Strategy):
+    """Means a place from the end by -1."""
+
+    layer: int = -1
+    none: int = 0
+    dropout: float = 0.0
+
+
+@pytest.mark.parametrize("given", [{}, {"layer": -12}, {"none": 0, "lr": 1e-9, "dropout": 0.99}])
+def test_defaults_tell_which_settings_can_work(given: dict[str, float]) -> None:
+    Indexing(**given).check(2)  # type: ignore[arg-type]
+
+
+def test_a_strategy_may_have_bounds_of_its_own() -> None:
+    class Unbound(Indexing):
+        def check(self, layers: int) -> None:
+            if self.none > layers:
+                raise ValueError("none is too many")
+
+    Unbound(none=-1, lr=0.0).check(2)
+    with pytest.raises(ValueError, match="too many"):
+        Unbound(none=3).check(2)
+    with pytest.raises(ValueError, match="none is at least 0, not -1"):
+        Indexing(none=-1).check(2)
+
+
+def test_every_default_can_work_with_a_usual_encoder() -> None:
+    strategy.discover()
+    for entry in strategy.entries():
+        entry.cls().check(12)

@@ -70,8 +70,6 @@ def hole(raw: bytes) -> bytes:
     [
         ("a.flac", None, half, "cannot be decoded"),
         ("a.flac", None, hole, "cannot be decoded"),
-        ("a.wav", None, half, "is cut short: 159978 bytes of sound, and its header says 320000"),
-        ("a.aiff", None, half, "is cut short"),
         ("a.wav", None, stated(320_036, 1600), "is longer than its header says: 318400 bytes"),
         ("a.ogg", "VORBIS", half, "is cut short: its last page does not end the stream"),
         ("a.ogg", "OPUS", half, "is cut short: its last page does not end the stream"),
@@ -88,6 +86,15 @@ def test_damage_is_found_that_headers_do_not_show(
     (finding,) = decoded.findings
     assert finding.startswith(f"{path}: {what}")
     assert decoded.files == 3
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
+def test_what_was_cut_short_since_it_was_loaded_is_found(name: str, tmp_path: Path) -> None:
+    path = noise(tmp_path / name)
+    loaded = corpus([path])
+    path.write_bytes(half(path.read_bytes()))
+    (finding,) = decode(loaded).findings
+    assert finding.startswith(f"{path}: is cut short: ")
 
 
 @pytest.mark.parametrize("unknown", [0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF])

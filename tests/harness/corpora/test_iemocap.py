@@ -274,5 +274,5 @@ def test_a_missing_folder(tmp_path: Path) -> None:
         iemocap.load(None)
     (tmp_path / "Session9").mkdir()
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(CorpusError, match="none of Session1 to Session5"):
+        with pytest.raises(CorpusError, match="no folder "):
             iemocap.load(str(folder))

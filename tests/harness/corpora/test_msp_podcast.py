@@ -249,7 +249,7 @@ def test_missing_files_and_folders_are_named(release: Release, tmp_path: Path) -
     with pytest.raises(RequestError, match="msp_podcast_test2=FOLDER"):
         msp_podcast_test2.load(None)
     with pytest.raises(CorpusError, match=r"there is no Labels/labels_consensus\.csv or"):
-        msp_podcast.load(str(tmp_path / "none"))
+        msp_podcast.load(str(tmp_path))
     root = release(audio="Sounds")
     with pytest.raises(CorpusError, match="there is no Audios or audio_16kHz or Audio in"):
         msp_podcast.load(str(root))

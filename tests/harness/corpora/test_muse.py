@@ -291,5 +291,7 @@ def test_a_missing_or_empty_folder(tmp_path: Path) -> None:
         muse.load(None)
     (tmp_path / "empty.csv").touch()
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(CorpusError, match="no CSV file with the columns Sentence_name, Type"):
+        with pytest.raises(
+            CorpusError, match=r"no CSV file with the columns Sentence_name, Type|no folder "
+        ):
             muse.load(str(folder))

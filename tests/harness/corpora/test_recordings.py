@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -97,3 +98,30 @@ def test_what_has_not_begun_is_not_begun_once_nobody_listens() -> None:
     assert count < 500
     time.sleep(0.05)
     assert len(begun) == count, "it goes on after it was closed"
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
+def test_a_file_that_ends_before_its_header_says_is_found_by_the_header(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    soundfile.write(path, np.full(16_000, 0.1), 16_000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    (found,) = probe([path])
+    assert isinstance(found, str)
+    assert re.fullmatch(r"cut short: 159\d\d bytes of sound, and its header says 320\d\d", found)
+    path.write_bytes(whole[: len(whole) - 32_000])
+    (found,) = probe([path])
+    assert re.match(r"cut short: [08] bytes of sound", str(found))
+
+
+@pytest.mark.parametrize("stated", [32_000, 32_036, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_header_that_is_nearly_right_or_could_not_know_is_no_damage(
+    stated: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(16_000, 0.1), 16_000)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:40] + stated.to_bytes(4, "little") + raw[44:])
+    assert probe([path]) == [16_000]

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import pytest
 
 from serbench.harness import corpora
 from serbench.harness.corpora import generated
-from serbench.harness.errors import RequestError
+from serbench.harness.errors import CorpusError, RequestError
 from serbench.harness.plan import CorpusRef
 
 Folder = Callable[..., Path]
@@ -44,6 +45,24 @@ def test_a_folder_is_an_audiofolder(folder: Folder) -> None:
     assert corpora.load(CorpusRef("audiofolder", root)).name == "six"
     with pytest.raises(RequestError, match="neither a corpus nor a folder"):
         corpora.load(CorpusRef(root, root))
+
+
+@pytest.mark.parametrize("name", sorted({*corpora.names()} - {"embedded", "generated"}))
+def test_a_folder_that_holds_another_corpus_or_none_is_one_message(
+    name: str, tmp_path: Path
+) -> None:
+    """Which folder was looked into, and what it should hold."""
+    with pytest.raises(CorpusError) as empty:
+        corpora.load(CorpusRef(name, str(tmp_path)))
+    (told,) = empty.value.findings or (str(empty.value),)
+    assert "there is no" in told
+    assert str(tmp_path) in told
+    assert re.search(r"=FOLDER is the one that holds \w|to name each file and its speaker", told)
+    with pytest.raises(CorpusError, match=f"there is no folder {tmp_path}/nowhere$"):
+        corpora.load(CorpusRef(name, str(tmp_path / "nowhere")))
+    if name != "audiofolder":
+        with pytest.raises(RequestError, match=f"{name}=FOLDER, the one that holds "):
+            corpora.load(CorpusRef(name))
 
 
 def test_a_registered_name_goes_before_a_folder_of_that_name(
