@@ -30,7 +30,7 @@ LONGEST = (
     "harness/test_backbone.py",
     "benchmarks/test_million.py",
 )
-"""Files that take three quarters of the time, as `--durations` tells. They are begun first, so that
+"""Files that take most of the time, as `--durations` tells. They are begun first, so that
 no worker is at a long one when the others are done."""
 
 
