@@ -29,8 +29,10 @@ def clocked(seconds: float = 0.0, aside_s: float = 0.0, megabytes: int = 0) -> P
 
 
 def test_wall_time_is_in_seconds_without_what_was_set_aside() -> None:
+    start = time.perf_counter()
     phase = clocked(seconds=0.2, aside_s=0.15)
-    assert 0.04 < phase.wall_s < 0.15
+    outer_s = time.perf_counter() - start
+    assert 0.2 <= phase.wall_s + 0.15 <= outer_s
 
 
 def test_what_the_code_counted_is_handed_on() -> None:
@@ -47,7 +49,7 @@ def test_a_phase_that_raises_is_no_measurement() -> None:
 
 
 def test_host_peaks_are_in_bytes_and_of_the_phase_alone() -> None:
-    small, large, after = clocked(), clocked(seconds=0.1, megabytes=300), clocked()
+    small, large, after = clocked(), clocked(seconds=0.3, megabytes=300), clocked()
     for field in ("peak_host_bytes", "peak_host_anonymous_bytes"):
         before, peak, later = (getattr(phase, field) for phase in (small, large, after))
         if before is None:
