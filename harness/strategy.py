@@ -53,9 +53,9 @@ class Strategy:
     def check(self, layers: int) -> None:
         """Refuse, before anything runs, what cannot work with an encoder of so many layers.
 
-        By default a learning rate is above 0, a `dropout` is from 0 to below 1, a whole number is a
-        count of at least 1, or of 0 where that is the default (of any where that is negative), and
-        `layers` are no more than the encoder has. Override it where settings mean something else,
+        By default a learning rate is above 0, a `dropout` is from 0 to below 1, a setting whose
+        default is a whole number is a count of at least 1, or of 0 where that is the default (and
+        may be anything where that is negative), and `layers` are no more than the encoder has. Override it where settings mean something else,
         or have other bounds.
 
         Raises:
@@ -65,11 +65,12 @@ class Strategy:
             name, value = field.name, getattr(self, field.name)
             usual: Any = field.default
             whole, real = type(value) is int, isinstance(value, int | float)
+            counts = whole and type(usual) is int and usual >= 0
             if name == "lr" and not value > 0:
                 raise ValueError(f"lr is above 0, not {value}")
             if name == "dropout" and real and not 0 <= value < 1:
                 raise ValueError(f"dropout is from 0 to below 1, not {value}")
-            if whole and usual >= 0 and value < min(1, usual):
+            if counts and value < min(1, usual):
                 raise ValueError(f"{name} is at least {min(1, usual)}, not {value}")
             if name == "layers" and whole and value > layers:
                 raise ValueError(f"layers is at most the encoder's {layers}, not {value}")

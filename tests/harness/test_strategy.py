@@ -202,3 +202,12 @@ def test_every_default_can_work_with_a_usual_encoder() -> None:
     strategy.discover()
     for entry in strategy.entries():
         entry.cls().check(12)
+
+
+def test_whole_numbers_of_what_counts_nothing_are_free() -> None:
+    @dataclass(frozen=True)
+    class Loose(Strategy):
+        rank: int | None = None
+        alpha: float = 16.0
+
+    Loose(rank=0, alpha=0).check(2)
