@@ -55,8 +55,8 @@ class Strategy:
 
         By default a learning rate is above 0, a `dropout` is from 0 to below 1, a setting whose
         default is a whole number is a count of at least 1, or of 0 where that is the default (and
-        may be anything where that is negative), and `layers` are no more than the encoder has. Override it where settings mean something else,
-        or have other bounds.
+        may be anything where that is negative), and `layers` are no more than the encoder has.
+        Override it where settings mean something else, or have other bounds.
 
         Raises:
             ValueError: the first setting that is wrong, and what it may be.
