@@ -96,14 +96,8 @@ def chosen() -> Chosen:
         test_corpus = _chosen_test_corpus(setting, test_corpora(path, now, setting))
         by, few = None, None
         if test_corpus is None and has_shortlist(setting):
-            keys = scored(path, now, setting)
-            by = _chosen_ranking(keys)
-            its_keys = tuple(key for key in RANKINGS[by].keys if key in keys)
-            few = _chosen_shortlist(shortlisted(path, now, setting, by, its_keys))
+            by, few = _chosen_part(path, now, setting)
         groups = groups_of(path, now, setting, test_corpus, by if few else None, few)
-        if not groups:
-            st.info("Here are no runs but repeats, and runs of older versions of a strategy.")
-            st.stop()
         group = _one_group(groups)
         by = by or _chosen_ranking([key for key in SCORED if group.scored(key)])
     rows = ranked(path, now, current, group.name, by, test_corpus, few is None, group)
@@ -137,12 +131,19 @@ def _chosen_test_corpus(setting: Setting, others: Sequence[str]) -> str | None:
     return box("Tested on", names, "tested_on") or None
 
 
-def _chosen_shortlist(found: Shortlist | None) -> Shortlist | None:
-    """Let the reader choose all configurations instead, if there are many."""
-    if found is None:
-        return None
+def _chosen_part(path: str, now: Version, setting: Setting) -> tuple[str, Shortlist | None]:
+    """Let the reader choose what rows are ranked by, and whether the best by it are enough.
+
+    Gives also which they are; None for all of them.
+    """
+    known = scored(path, now, setting)
+    by = _chosen_ranking(known)
+    keys = tuple(key for key in RANKINGS[by].keys if key in known)
+    few = shortlisted(path, now, setting, by, keys)
     names = {each: each for each in (THE_BEST, ALL)}
-    return found if box("Configurations", names, "configurations") == THE_BEST else None
+    if few is not None and box("Configurations", names, "configurations") == ALL:
+        few = None
+    return by, few
 
 
 def _one_group(groups: Sequence[Group]) -> Group:

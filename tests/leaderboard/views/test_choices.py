@@ -10,6 +10,7 @@ from serbench.harness.plan import CorpusRef, Elsewhere
 from serbench.leaderboard import queries
 
 OTHER = Elsewhere(ref=CorpusRef("o"), name="other", hash="h1", synthetic=False, derived=True)
+THIRD = Elsewhere(ref=CorpusRef("t"), name="third", hash="h2", synthetic=False, derived=True)
 
 
 def test_rows_of_other_folds_are_chosen_by_their_folds(page: Any, recorder: Any) -> None:
@@ -55,6 +56,15 @@ def test_scores_may_be_of_a_further_corpus(page: Any, elsewhere: Any) -> None:
     assert set(after.index) == {"full", "lora"}
     assert (after < before[after.index]).all()
     assert any("derived from categories" in warning.value for warning in own.warning)
+
+
+def test_what_only_a_repeat_was_tested_on_is_no_choice(page: Any, recorder: Any) -> None:
+    recorder("full", source_hash="older", elsewhere=(OTHER,))
+    recorder("full", source_hash="newer", repeat=1, elsewhere=(THIRD,))
+    own = page(recorder.path)
+    assert own.selectbox(key="tested_on").options == ["made-up (trained on)", "other"]
+    shown = page(recorder.path, tested_on="other")
+    assert len(shown.dataframe[0].value) == 1
 
 
 def noted(read: Any, asked: list[str | None]) -> Any:
