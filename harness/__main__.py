@@ -15,7 +15,7 @@ def main() -> None:
 
         cli.main()
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)  # as a shell says it, and as the command line does later on
+        sys.exit(128 + signal.SIGINT)  # as shells say it, and as the command line itself does
 
 
 if __name__ == "__main__":

@@ -351,8 +351,9 @@ def compare(
     else:
         names = comparison.strategies(a, b)
         runs = queries.configurations(engine, strategies=names, **filters)
+    unused = all("@" in text or text.isdecimal() for text in (a, b))
     if head or not runs:
-        queries_filters.require(engine, {**filters, "head": head})
+        queries_filters.require(engine, {**filters, "head": None if unused else head})
 
     def compared(first: tuple[int, ...], second: tuple[int, ...]) -> comparison.Comparison:
         ids = (*first, *second)
@@ -693,7 +694,3 @@ def cache_clear(cache_dir: CacheDir = None) -> None:
 
     folder = Path(cache_dir) if cache_dir else cache.default_folder()
     console.say(f"freed {size(cache.clear(folder))} in {folder}")
-
-
-if __name__ == "__main__":
-    main()

@@ -362,11 +362,11 @@ def comparison_page(comparison: Comparison) -> None:
 
 
 def _runs(side: Side) -> str:
-    several = "s" if len(side.run_ids) > 1 else ""
+    ending = "s" if len(side.run_ids) > 1 else ""
     repeat = f", repeat {side.repeat}" if side.repeat else ""
     return (
-        f"run{several} {', '.join(map(str, side.run_ids))}; "
-        f"seed{several} {', '.join(map(str, side.seeds))}{repeat}"
+        f"run{ending} {', '.join(map(str, side.run_ids))}; "
+        f"seed{ending} {', '.join(map(str, side.seeds))}{repeat}"
     )
 
 

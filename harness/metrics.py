@@ -661,8 +661,8 @@ def folds_told(row: Mapping[str, Any]) -> str:
         return ""
     if len(numbers) == count:
         return f"{count} folds"
-    several = "s" if len(numbers) > 1 else ""
-    return f"fold{several} {', '.join(map(str, numbers))} of {count}"
+    ending = "s" if len(numbers) > 1 else ""
+    return f"fold{ending} {', '.join(map(str, numbers))} of {count}"
 
 
 def noise_sentence(row: Mapping[str, Any]) -> str:

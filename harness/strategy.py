@@ -35,6 +35,10 @@ Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
+COUNTS = ("rank", "initial_rank", "width", "layers", "first", "step")
+"""Settings, by name, of which there must be one at least for anything to be learnt."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
     """Says which parameters of a backbone learn. Subclass it as a frozen dataclass.
@@ -53,10 +57,10 @@ class Strategy:
     def check(self, layers: int) -> None:
         """Refuse, before anything runs, what cannot work with an encoder of so many layers.
 
-        By default a learning rate is above 0, a `dropout` is from 0 to below 1, a setting whose
-        default is a whole number is a count of at least 1, or of 0 where that is the default (and
-        may be anything where that is negative), and `layers` are no more than the encoder has.
-        Override it where settings mean something else, or have other bounds.
+        By default a learning rate is above 0 where something of the backbone learns, a `dropout` is
+        from 0 to below 1, a setting whose default is a whole number from 0 on is not below 0, nor
+        one of `COUNTS` below 1 unless that is its default, and `layers` are no more than the
+        encoder has. Override it where settings mean something else, or have other bounds.
 
         Raises:
             ValueError: the first setting that is wrong, and what it may be.
@@ -66,12 +70,13 @@ class Strategy:
             usual: Any = field.default
             whole, real = type(value) is int, isinstance(value, int | float)
             counts = whole and type(usual) is int and usual >= 0
-            if name == "lr" and not value > 0:
+            if name == "lr" and not (value > 0 or self.head_only):
                 raise ValueError(f"lr is above 0, not {value}")
             if name == "dropout" and real and not 0 <= value < 1:
                 raise ValueError(f"dropout is from 0 to below 1, not {value}")
-            if counts and value < min(1, usual):
-                raise ValueError(f"{name} is at least {min(1, usual)}, not {value}")
+            least = min(1, usual) if counts and name in COUNTS else 0
+            if counts and value < least:
+                raise ValueError(f"{name} is at least {least}, not {value}")
             if name == "layers" and whole and value > layers:
                 raise ValueError(f"layers is at most the encoder's {layers}, not {value}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -47,8 +48,8 @@ def require(engine: sa.Engine, filters: Mapping[str, str | None]) -> None:
 
 def said(filters: Mapping[str, str | None]) -> str:
     """Filters as they stand on a command line."""
-    flags = (f"--{name.replace('_', '-')} {value}" for name, value in filters.items() if value)
-    return " ".join(flags)
+    given = ((name, value) for name, value in filters.items() if value is not None)
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given)
 
 
 def _matched(engine: sa.Engine, name: str, value: str) -> bool:

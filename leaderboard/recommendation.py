@@ -394,10 +394,6 @@ class _Choosing:
         return "the highest" if RANKINGS[self.by].higher_is_better else "the lowest"
 
 
-def _configurations(count: int) -> str:
-    return f"{count} configuration{'' if count == 1 else 's'}"
-
-
 def _within(key: str, figure: float | None, limit: float) -> bool:
     """What was not measured may break any limit."""
     if figure is None:

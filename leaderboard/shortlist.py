@@ -54,30 +54,38 @@ def shortlist(found: Sequence[Aggregate], by: str) -> Shortlist | None:
 
     Returns:
         the list; None where all are to be read, since they are few, since the list would be long,
-        or since the database has one of them in two ways, whose seeds only their runs bring
-        together
+        since none has a score, or since one head, or one of them, was written in two ways, which
+        only their runs bring together
     """
-    current = _of_latest_source(found)
+    # Among equals the first to be measured comes first, as where all are read.
+    current = sorted(_of_latest_source(found), key=lambda each: (each.first_at, min(each.run_ids)))
     of = len(current)
-    if of <= BEST or len(set(map(_key, current))) < of:
+    if of <= BEST or not _written_alike(found, current):
         return None
     taken = _taken(current, by)
-    if len(taken) > MOST * of:
+    if len(taken) > MOST * of or all(current[i].score is None for i in taken):
         return None
     run_ids = tuple(sorted(run_id for i in taken for run_id in current[i].run_ids))
     return Shortlist(configurations=len(taken), of=of, run_ids=run_ids)
 
 
+def _written_alike(found: Sequence[Aggregate], current: Sequence[Aggregate]) -> bool:
+    """Whether no head has two labels, and no configuration two texts."""
+    heads = {each.head for each in found}
+    named = {(_head_name(each), _in_order(each.head_config)) for each in found}
+    return len(heads) == len(named) and len(set(map(_key, current))) == len(current)
+
+
 def _taken(current: Sequence[Aggregate], by: str) -> set[int]:
-    """Positions of those on the list."""
+    """Positions of those on the list, of all by age."""
     losses = [_loss(each, by) for each in current]
-    order = best_first(losses)
     seconds = [each.epoch_s for each in current]
     front = not_dominated(list(zip(losses, seconds, _memory(current), strict=True)))
-    taken = {*order[:BEST], *(i for i in order if front[i] or current[i].repeats)}
-    by_age = sorted(order, key=lambda i: (current[i].first_at, min(current[i].run_ids)))
-    plain = [i for i in by_age if current[i].label == REFERENCE and seconds[i] is not None]
-    live = {_alike(current[i]): i for i in reversed(by_age) if not current[i].cached}
+    every = range(len(current))
+    taken = {i for i in best_first(losses)[:BEST] if losses[i] is not None}
+    taken |= {i for i in every if front[i] or current[i].repeats}
+    plain = [i for i in every if current[i].label == REFERENCE and seconds[i] is not None]
+    live = {_alike(current[i]): i for i in reversed(every) if not current[i].cached}
     cached = {_alike(current[i]) for i in taken if current[i].cached}
     return taken | {*plain[-1:]} | {live[alike] for alike in cached if alike in live}
 
@@ -90,10 +98,14 @@ def _of_latest_source(found: Sequence[Aggregate]) -> list[Aggregate]:
 
 
 def _key(each: Aggregate) -> Key:
-    """A head has several labels where defaults were stated: its name is what they share."""
-    head = each.head.partition(":")[0], _in_order(each.head_config), each.head_source
+    head = _head_name(each), _in_order(each.head_config), each.head_source
     strategy = each.strategy, _in_order(each.config), each.precision
     return *head, *strategy, each.cached, each.cache_dtype
+
+
+def _head_name(each: Aggregate) -> str:
+    """What labels of a head share where some state defaults."""
+    return each.head.partition(":")[0]
 
 
 def _alike(each: Aggregate) -> Key:

@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["asked", "called"]
 
-SERBENCH = (sys.executable, "-m", "serbench.harness.cli")
+SERBENCH = (sys.executable, "-m", "serbench.harness")
 
 
 def called(*words: str) -> None:

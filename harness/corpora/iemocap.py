@@ -25,7 +25,7 @@ from serbench.harness.metrics import DIMENSIONS
 __all__ = ["FOLDS", "load"]
 
 RELEASE = Release("iemocap", "Session1/, with Session1/dialog/ and Session1/sentences/")
-WHOLE = "IEMOCAP_full_release"
+WHOLE_FOLDER = "IEMOCAP_full_release"
 SESSIONS = range(1, 6)
 MINIMUM, MAXIMUM = 1.0, 5.0
 
@@ -68,7 +68,7 @@ def load(root: str | None) -> Corpus:
         CorpusError: the folder or its files are missing, or are not what IEMOCAP's are.
     """
     folder = RELEASE.folder(root)
-    folder = folder / WHOLE if (folder / WHOLE).is_dir() else folder
+    folder = folder / WHOLE_FOLDER if (folder / WHOLE_FOLDER).is_dir() else folder
     sessions = [folder / f"Session{n}" for n in SESSIONS if (folder / f"Session{n}").is_dir()]
     if not sessions:
         raise RELEASE.lacks("folder Session1 to Session5", folder)

@@ -19,8 +19,8 @@ from serbench.harness.errors import CorpusError
 
 __all__ = ["SPEAKER_SPLITS", "load"]
 
-# The release spells it without the second a.
 RELEASE = Release("msp_improv", "Evaluation.txt and Audio/, or the sessions themselves")
+# The release spells it without the second a.
 LABELS = ("Evaluation.txt", "Evalution.txt")
 MINIMUM, MAXIMUM = 1.0, 5.0
 HEAD = r"(?:UTD|MSP)-IMPROV-"

@@ -179,7 +179,7 @@ def show_warnings(given: Chosen) -> None:
             f"Of {few.of:,} configurations {few.configurations:,} are read: the {BEST} best by "
             f"{RANKINGS[given.ranked_by].label}, which have ranks and intervals, those on the "
             "front of it, time and memory, and what these are told against. Beside the page all "
-            "can be chosen, which takes longer."
+            "can be chosen, which takes longer; the page Choose asks all in any case."
         )
     elif told := unranked_sentence([vars(row) for row in rows]):
         st.info(told)

@@ -57,9 +57,8 @@ BOXES = {
 def page(chosen: Chosen) -> None:
     """Draw it."""
     limits = chosen_limits(chosen.rows, chosen.group.memory)
-    # Within limits the best may be any of all, and not of a shortlist of the best.
-    group = chosen.whole_group() if limits.given() else chosen.group
-    show_recommendation(recommended(chosen.key, limits, group, chosen))
+    # Within limits it may be any of all, and not of a shortlist of the best.
+    show_recommendation(recommended(chosen.key, limits, chosen.whole_group(), chosen))
 
 
 def chosen_limits(rows: Sequence[Row], memory: str) -> Limits:

@@ -51,7 +51,7 @@ def page(chosen: Chosen) -> None:
         frame = tables.best_first(frame, tables.OWN) if tables.OWN in frame else frame
     frame = frame[columns]
     with controls.popover("Download", icon=":material/download:"):
-        _downloads(frame, tables.heading(rows[0]))
+        _downloads(frame, rows)
     selected = show_table(_beneath_banners(frame, rows, shown), rows, shown)
     if selected is not None:
         _show_runs(selected)
@@ -137,9 +137,9 @@ def _beneath_banners(
     return noted if any(notes) else noted.drop(columns=[tables.NOTES])
 
 
-def _downloads(frame: pd.DataFrame, title: str) -> None:
-    """Files of just what is shown."""
-    numbers = tables.formats(frame)
+def _downloads(frame: pd.DataFrame, rows: Sequence[Row]) -> None:
+    """Files of just what is shown of a comparison's rows."""
+    numbers, title = tables.formats(frame), tables.heading(rows[0])
     for name, kind in exports.FORMATS.items():
         st.download_button(
             kind.label,
@@ -150,7 +150,8 @@ def _downloads(frame: pd.DataFrame, title: str) -> None:
             on_click="ignore",
             width="stretch",
         )
-    notes = "Notes also say what stands above the table. " if tables.NOTES in frame else ""
+    more = tables.NOTES in frame and bool(tables.said_of_all(rows))
+    notes = "Notes also say what stands above the table. " if more else ""
     st.caption(
         f"Rows, columns and order as chosen here. {notes}A click on a heading sorts on the screen "
         "alone."

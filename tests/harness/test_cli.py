@@ -25,7 +25,7 @@ import pytest
 
 from serbench.harness import cli, strategy
 
-CALL = (sys.executable, "-m", "serbench.harness.cli")
+CALL = (sys.executable, "-m", "serbench.harness")
 SMALL = ("--limit", "6", "--epochs", "2", "--batch-size", "4", "--device", "cpu")
 PROMISED = (
     "label strategy config precision cached head backbone corpus machine runs failed "

@@ -185,7 +185,7 @@ def test_links_are_made_on_request(call: Call, mine: Path) -> None:
 
 def serbench(*words: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "serbench.harness.cli", *words],
+        [sys.executable, "-m", "serbench.harness", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -52,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_installed_plugin_is_found(site: Path) -> None:
-    done = call("serbench.harness.cli", "list", "strategies", "--json", PYTHONPATH=str(site))
+    done = call("serbench.harness", "list", "strategies", "--json", PYTHONPATH=str(site))
     found = {entry["name"]: entry for entry in json.loads(done.stdout)}
     assert found["norms"]["settings"] == {"lr": 1e-3, "biases": True}
     assert found["norms"]["origin"].startswith(str(site))
@@ -60,13 +60,13 @@ def test_an_installed_plugin_is_found(site: Path) -> None:
 
 
 def test_an_installed_head_is_found_and_can_be_chosen(site: Path) -> None:
-    done = call("serbench.harness.cli", "list", "heads", "--json", PYTHONPATH=str(site))
+    done = call("serbench.harness", "list", "heads", "--json", PYTHONPATH=str(site))
     found = {entry["name"]: entry for entry in json.loads(done.stdout)}
     assert found["huber"]["settings"] == {"delta": 0.5}
     assert found["huber"]["origin"].startswith(str(site))
     assert "consensus" in found
     words = ("run", "frozen", "--head", "huber:delta=0.1", "--dry-run", "--json")
-    done = call("serbench.harness.cli", *words, PYTHONPATH=str(site))
+    done = call("serbench.harness", *words, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert "huber:delta=0.1" in done.stdout
 
@@ -84,7 +84,7 @@ def test_a_plugin_that_fails_to_import_is_told_and_the_rest_go_on(
     package.mkdir()
     (package / "__init__.py").write_text("import nothing_of_the_kind", "utf-8")
     path = os.pathsep.join([str(tmp_path), str(site)])
-    done = call("serbench.harness.cli", "list", "strategies", "--json", PYTHONPATH=path)
+    done = call("serbench.harness", "list", "strategies", "--json", PYTHONPATH=path)
     assert done.returncode == 0
     assert "nothing_of_the_kind" in done.stderr
     assert {entry["name"] for entry in json.loads(done.stdout)} >= {"full", "lora"}

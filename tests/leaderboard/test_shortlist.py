@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from serbench.harness.metrics import RANKINGS
 from serbench.harness.plan import CorpusRef, Elsewhere
-from serbench.leaderboard import shortlist
+from serbench.leaderboard import queries, queries_aggregates, ranking, shortlist
+from serbench.leaderboard.configurations import COMPARABLE, CONFIGURATION, groups
+from serbench.leaderboard.differences import parts
 from serbench.leaderboard.queries_aggregates import Aggregate
+from serbench.leaderboard.ranking import Row
+from serbench.leaderboard.settings import Setting, settings
 from serbench.leaderboard.shortlist import Shortlist
 
 USUAL = Aggregate(
@@ -133,6 +140,76 @@ def test_versions_are_told_apart_however_their_settings_are_written() -> None:
 def test_where_one_is_written_in_two_ways_all_are_read(otherwise: dict[str, Any]) -> None:
     usual = {"config": '{"a": 1, "b": 2}'}
     assert shortlist.shortlist(several(usual, {**usual, **otherwise}, *SEVEN), "ccc") is None
+
+
+def test_equals_are_in_the_order_in_which_they_were_measured() -> None:
+    ages = ["2024-03", "2024-01", "2024-05", "2024-02", "2024-04", "2024-06"]
+    front = {"score": 0.9, "epoch_s": 1.0, "peak_vram_bytes": 1}
+    assert listed(front, *({"first_at": age} for age in ages)).run_ids == (1, 3, 5)
+
+
+def test_where_none_has_a_score_all_are_read() -> None:
+    assert shortlist.shortlist(several(*({"score": None} for _ in range(8))), "ccc") is None
+
+
+def test_where_a_head_has_two_labels_all_are_read() -> None:
+    stated = {"head": "consensus:loss=ccc", "score": 0.0}
+    assert shortlist.shortlist(several(stated, *SEVEN), "ccc") is None
+
+
+def test_what_tells_configurations_apart_is_what_the_database_does() -> None:
+    told = {column.key for column in queries_aggregates.SAME} - {"head", "source_hash"}
+    assert told == {*CONFIGURATION} - {*COMPARABLE, "head_name"}
+
+
+@pytest.mark.parametrize("by", ["ccc", "tvd"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_row_is_what_it_is_among_all(
+    recorder: Any, monkeypatch: pytest.MonkeyPatch, seed: int, by: str
+) -> None:
+    monkeypatch.setattr(shortlist, "MOST", 1)
+    fill_at_random(recorder, random.Random(seed))
+    engine = queries.open_for_reading(str(recorder.path))
+    (setting,) = settings(engine)
+    found = shortlist.shortlist(
+        queries_aggregates.aggregates(engine, setting, RANKINGS[by].keys), by
+    )
+    assert found is not None
+    every, some = (ranked(engine, setting, ids, by) for ids in (None, found.run_ids))
+    assert found.of == len(every)
+    assert found.configurations == len(some) < len(every)
+    assert some == {ids: every[ids] for ids in some}
+    assert {ids for ids, row in every.items() if row.rank or row.pareto} <= {*some}
+
+
+def ranked(
+    engine: sa.Engine, setting: Setting, run_ids: tuple[int, ...] | None, by: str
+) -> dict[tuple[int, ...], Row]:
+    (group,) = groups(queries.configurations(engine, setting, run_ids))
+    evidence = queries.evidence(engine, ranking.runs_of_best(group, by))
+    return {row.run_ids: row for row in ranking.rank_group(group, parts(evidence), by=by)}
+
+
+def fill_at_random(recorder: Any, chance: random.Random) -> None:
+    """Twelve strategies, live and cached, of up to three seeds, with whatever may befall runs."""
+    kinds = [(name, cached) for name in ("full", *"abcdefghijk") for cached in (False, True)]
+    for name, cached in kinds:
+        for seed in range(chance.randint(1, 3)):
+            for source in chance.choice((["s"], ["s"], ["older", "s"])):
+                recorder(
+                    name,
+                    cached=cached,
+                    seed=seed,
+                    source_hash=source,
+                    noise=chance.choice((0.2, 0.5, 1.0, 2.0)),
+                    spread=chance.uniform(0.1, 2.0),
+                    epoch_s=chance.uniform(1.0, 20.0),
+                    fill_s=5.0 if cached else None,
+                    vram=chance.randrange(2**30, 2**31),
+                    status=chance.choice(("ok",) * 6 + ("oom",)),
+                )
+    recorder("a", seed=0, repeat=1, source_hash="s", spread=1.0)
+    recorder("b", seed=0, source_hash="s", noise=0.1, spread=1.0)
 
 
 @pytest.fixture

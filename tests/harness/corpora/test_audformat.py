@@ -894,9 +894,8 @@ def test_a_database_without_labels(database: Database) -> None:
 def test_no_folder_and_no_header(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="audformat=FOLDER"):
         load(None)
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(CorpusError, match=r"there is no db\.yaml in |no folder "):
-            load(str(folder))
+    with pytest.raises(CorpusError, match=r"there is no db\.yaml in "):
+        load(str(tmp_path))
 
 
 def test_without_the_package_it_says_how_to_get_it(

@@ -259,9 +259,8 @@ def test_a_byte_order_mark_does_no_harm(small: Path) -> None:
     assert set(cremad.load(str(small)).utterances["age"].dropna()) == {51, 21}
 
 
-def test_a_missing_or_empty_folder(tmp_path: Path) -> None:
+def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cremad=FOLDER"):
         cremad.load(None)
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(CorpusError, match=r"no \.wav file in|no folder"):
-            cremad.load(str(folder))
+    with pytest.raises(CorpusError, match=r"no \.wav file in"):
+        cremad.load(str(tmp_path))

@@ -139,12 +139,11 @@ def test_what_is_not_emodb_is_named_file_by_file(small: Path, write_wav: WriteWa
     )
 
 
-def test_a_missing_or_empty_folder(tmp_path: Path) -> None:
+def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="emodb=FOLDER"):
         emodb.load(None)
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(CorpusError, match=r"no \.wav file in|no folder"):
-            emodb.load(str(folder))
+    with pytest.raises(CorpusError, match=r"no \.wav file in"):
+        emodb.load(str(tmp_path))
 
 
 @pytest.mark.data

@@ -135,10 +135,10 @@ def test_findings_of_a_kind_end_after_twenty(small: Path) -> None:
     assert caught.value.findings[-1] == "and 13 more like these"
 
 
-def test_a_missing_or_empty_folder(tmp_path: Path, write_wav: WriteWav) -> None:
+def test_an_empty_folder(tmp_path: Path, write_wav: WriteWav) -> None:
     with pytest.raises(RequestError, match="ravdess=FOLDER"):
         ravdess.load(None)
     put(tmp_path / "songs", write_wav, "03-02-05-02-01-02-01")
-    for folder in (tmp_path, tmp_path / "none", tmp_path / "songs"):
-        with pytest.raises(CorpusError, match=r"no Actor_\*/\*\.wav of speech in|no folder "):
+    for folder in (tmp_path, tmp_path / "songs"):
+        with pytest.raises(CorpusError, match=r"no Actor_\*/\*\.wav of speech in"):
             ravdess.load(str(folder))
