@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,11 +123,11 @@ def plan(request: Request) -> Planned:
         cost_only=suite.cost_only,
         suite=suite.name or None,
         plugins=tuple(str(Path(path).resolve()) for path in request.plugins),
-        cache_dir=_absolute(request.cache_dir),
+        cache_dir=_folder(request.cache_dir, "--cache-dir"),
         cache_limit_bytes=read_bytes(request.cache_limit) if request.cache_limit else None,
         cache_dtype=request.cache_dtype,
         fresh_cache=suite.fresh_cache,
-        save_dir=_absolute(request.save_dir),
+        save_dir=_folder(request.save_dir, "--save"),
     )
     specs = [
         dataclasses.replace(
@@ -337,5 +338,12 @@ def read_bytes(text: str) -> int:
         raise RequestError(f"'{text}' is no size; write 500MB or 20GB") from None
 
 
-def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().resolve())
+def _folder(path: str | None, option: str) -> str | None:
+    """An absolute path where there is a folder, or where one can be made."""
+    if path is None:
+        return None
+    folder = Path(path).expanduser().resolve()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise RequestError(f"{option} {path}: nothing can be written into {there}")
+    return str(folder)

@@ -104,7 +104,9 @@ class Session:
         if done and not self._json:
             runs = several(len(self._prints), "run")
             there = "is" if len(done) == 1 else "are"
-            console.say(f"{len(done)} of {runs} {there} in {self.db} already")
+            console.say(
+                f"{len(done)} of {runs} {there} in {self.db} already; --rerun measures them anew"
+            )
         left = {mark: spec for mark, spec in self._prints.items() if mark not in done}
         return self._run(engine, left) if left else 0
 

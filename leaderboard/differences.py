@@ -22,6 +22,7 @@ from serbench.harness.bootstrap import (
 )
 from serbench.harness.metrics import SCORED
 from serbench.leaderboard.configurations import Configuration, Run
+from serbench.leaderboard.noise import DIGITS
 from serbench.leaderboard.queries import DISTANCES, Evidence
 
 __all__ = ["Difference", "Draws", "Part", "Parts", "on_shared_utterances", "paired_seeds", "parts"]
@@ -113,7 +114,8 @@ class Difference:
     high: float | None
     """Ends of the 95 % interval over units (speakers, or annotators) and seeds."""
     apart: bool
-    """The interval leaves out 0, the rows' means differ the same way, and by more than noise."""
+    """The interval leaves out 0, the rows' means differ the same way, and by more than noise, which
+    is never less than the last of a score's `DIGITS`."""
     seeds: tuple[int, ...]
     """The seeds by which the two are paired; empty if they are not."""
 
@@ -190,7 +192,7 @@ class Draws:
         apart = (
             bounds is not None
             and overall is not None
-            and abs(overall) > (noise or 0.0)
+            and abs(overall) > max(noise or 0.0, 10**-DIGITS)
             and (bounds[0] > 0 if overall > 0 else bounds[1] < 0)
         )
         return Difference(value=value, low=low, high=high, apart=apart, seeds=seeds)

@@ -16,6 +16,7 @@ from serbench.harness.bootstrap import interval, seed_draws
 from serbench.harness.metrics import METRICS, RANKINGS
 from serbench.leaderboard.configurations import Configuration, Group
 from serbench.leaderboard.differences import Draws, Parts
+from serbench.leaderboard.noise import DIGITS
 from serbench.leaderboard.ranking import BEST
 from serbench.leaderboard.tables import scaled_title
 
@@ -266,8 +267,9 @@ def _shares(first: Sequence[_Sample], second: Sequence[_Sample], *, x: str, y: s
 
 
 def _turned(values: Floats, measure: str) -> Floats:
-    """Such that lower is better."""
-    return -values if higher_is_better(measure) else values
+    """Such that lower is better, and scores are equal that differ by the order of sums alone."""
+    known = np.round(values, DIGITS) if measure in RANKINGS else values
+    return -known if higher_is_better(measure) else known
 
 
 def _index(samples: Sequence[_Sample]) -> pd.Index[Any]:

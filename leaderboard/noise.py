@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Noise", "noise_floor", "relative_gap"]
+__all__ = ["DIGITS", "Noise", "noise_floor", "relative_gap"]
+
+DIGITS = 6
+"""Of a score: beyond them two runs differ by the order of their sums alone, as cached from live."""
 
 
 @dataclass(frozen=True, kw_only=True)

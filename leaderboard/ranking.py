@@ -18,7 +18,7 @@ from serbench.leaderboard.configurations import (
     identity,
 )
 from serbench.leaderboard.differences import Draws, Parts, parts
-from serbench.leaderboard.noise import relative_gap
+from serbench.leaderboard.noise import DIGITS, relative_gap
 from serbench.leaderboard.queries import Evidence
 
 __all__ = [
@@ -204,7 +204,7 @@ def _losses(group: Group, by: str) -> list[float | None]:
     """What rows are ranked by, turned so that lower is better."""
     keys, sign = group.scored(by), -1 if RANKINGS[by].higher_is_better else 1
     scores = [member.score(keys) for member in group.members]
-    return [None if score is None else sign * score for score in scores]
+    return [None if score is None else sign * round(score, DIGITS) for score in scores]
 
 
 def best_first(losses: Sequence[float | None]) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from serbench.harness.metrics import RANKINGS
+from serbench.leaderboard.noise import DIGITS
 from serbench.leaderboard.queries_aggregates import Aggregate
 from serbench.leaderboard.ranking import BEST, REFERENCE, best_first, not_dominated
 from serbench.leaderboard.settings import Setting
@@ -122,7 +123,8 @@ def _in_order(text: str) -> str:
 def _loss(each: Aggregate, by: str) -> float | None:
     if each.score is None:
         return None
-    return -each.score if RANKINGS[by].higher_is_better else each.score
+    score = round(each.score, DIGITS)
+    return -score if RANKINGS[by].higher_is_better else score
 
 
 def _memory(found: Sequence[Aggregate]) -> list[int | None]:

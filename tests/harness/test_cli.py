@@ -304,7 +304,7 @@ def test_a_repeat_tells_the_noise_and_is_no_seed(call: Call) -> None:
 def test_what_is_done_is_not_done_again(ran: Path, call: Call) -> None:
     done = call("run", "full", "lora+bf16", *SMALL, cwd=ran)
     assert done.code == 0
-    assert "2 of 2 runs are in runs.db already" in done.out
+    assert "2 of 2 runs are in runs.db already; --rerun measures them anew" in done.out
     assert "1 of 1 run is in runs.db already" in call("run", "full", *SMALL, cwd=ran).out
     assert "lora:rank=8+bf16" in done.out, "the same by another name"
     assert rows(ran / "runs.db", "SELECT count(*) FROM runs") == [(4,)]

@@ -349,6 +349,20 @@ def test_corpora_by_name_root_and_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert read_corpus("mine") == CorpusRef(str(tmp_path / "mine"))
 
 
+@pytest.mark.parametrize("option", ["save_dir", "cache_dir"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(
+    tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "file").touch()
+    flag = {"save_dir": "--save", "cache_dir": "--cache-dir"}[option]
+    for name in ("file", "file/below"):
+        with pytest.raises(RequestError, match=f"^{flag} .*: nothing can be written into .*file$"):
+            planned("full", **{option: str(tmp_path / name)})
+    (spec, *_) = planned("full", **{option: str(tmp_path / "new" / "folder")})
+    assert getattr(spec, option) == str(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_corpus_with_findings_is_refused_with_all_of_them(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("file_name,speaker,valence\na.wav,s,0\nb.wav,t,7\n")
     with pytest.raises(CorpusError) as caught:

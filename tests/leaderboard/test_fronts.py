@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from serbench.harness.bootstrap import DRAWS, seed_draws
-from serbench.leaderboard import fronts, queries
+from serbench.leaderboard import fronts, queries, ranking
 from serbench.leaderboard.configurations import Group, groups
 from serbench.leaderboard.differences import Draws, Parts, parts
 
@@ -142,3 +143,43 @@ def test_every_measure_has_a_title_and_is_described() -> None:
     titles = [fronts.title(measure) for measure in fronts.MEASURES]
     assert len(set(titles)) == len(titles)
     assert all(fronts.description(measure) for measure in fronts.MEASURES)
+
+
+def test_scores_that_differ_by_the_order_of_sums_are_equal(recorder: Any) -> None:
+    """The slower row's are better by so little, in every draw."""
+    for seed in (0, 1):
+        live = recorder("live", epoch_s=20.0, seed=seed)
+        cached = recorder("cached", epoch_s=10.0, seed=seed)
+        made_alike(recorder.engine, live, cached)
+    group, found = of(recorder)
+    live_row, cached_row = group.members
+    told = Draws(group.members, found).difference(live_row, cached_row, group.scored("ccc"))
+    assert told.value is not None
+    assert told.low is not None
+    assert 0 < told.low <= told.value < 1e-7
+    assert not told.apart
+    standing = by_name(recorder, fronts.standing(group, found, "epoch_s", "ccc"))
+    assert standing["front"].to_dict() == {"live": False, "cached": True}
+    # Now and then the two are rounded apart.
+    assert standing["share"].to_dict() == {"live": pytest.approx(0, abs=0.01), "cached": 1}
+    rows = {row.label: row for row in ranking.rank_group(group, found)}
+    assert {name: (row.rank, row.pareto) for name, row in rows.items()} == {
+        "live": (1, False),
+        "cached": (1, True),
+    }
+
+
+def made_alike(engine: sa.Engine, live: int, cached: int) -> None:
+    """Give a run what another predicted, but for their eighth digit."""
+    for statement in (
+        """UPDATE predictions SET predicted = label + (1 + 1e-8) * (
+        SELECT other.predicted - other.label FROM predictions AS other WHERE other.run_id = :live
+        AND other.dimension = predictions.dimension AND other.utterance = predictions.utterance)
+        WHERE run_id = :cached""",
+        """UPDATE scores SET value = (
+        SELECT other.value - 1e-9 FROM scores AS other WHERE other.run_id = :live
+        AND other.split = 'test' AND other.dimension = scores.dimension)
+        WHERE run_id = :cached AND split = 'test'""",
+    ):
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement), {"live": live, "cached": cached})
