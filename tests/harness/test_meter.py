@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 
 import numpy as np
@@ -19,13 +20,20 @@ MEGABYTE = 1_000_000
 def clocked(seconds: float = 0.0, aside_s: float = 0.0, megabytes: int = 0) -> Phase:
     phases: list[Phase] = []
     with Meter(CPU, phases.append).phase("train", 1) as gauge:
-        held = np.ones(megabytes * MEGABYTE, np.uint8)
+        held = fresh(megabytes * MEGABYTE)
         time.sleep(seconds)
         gauge.aside_s = aside_s
         gauge.steps, gauge.audio_s, gauge.loss = 3, 12.5, 0.25
         del held
     (phase,) = phases
     return phase
+
+
+def fresh(count: int) -> mmap.mmap:
+    """So many bytes of memory, which an allocator could have kept of what other tests freed."""
+    held = mmap.mmap(-1, count or 1, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    np.frombuffer(held, np.uint8)[:] = 1
+    return held
 
 
 def test_wall_time_is_in_seconds_without_what_was_set_aside() -> None:
