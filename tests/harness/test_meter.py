@@ -30,7 +30,7 @@ def clocked(seconds: float = 0.0, aside_s: float = 0.0, megabytes: int = 0) -> P
 
 
 def fresh(count: int) -> mmap.mmap:
-    """So many bytes of memory, which an allocator could have kept of what other tests freed."""
+    """So many bytes by which the process grows: an allocator may have kept what others freed."""
     held = mmap.mmap(-1, count or 1, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     np.frombuffer(held, np.uint8)[:] = 1
     return held
