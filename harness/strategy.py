@@ -33,8 +33,6 @@ __all__ = [
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-
 COUNTS = ("rank", "initial_rank", "width", "layers", "first", "step")
 """Settings, by name, of which there must be one at least for anything to be learnt."""
 
